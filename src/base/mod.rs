@@ -1,0 +1,15 @@
+//! Floor 0: containers that know neither protocols nor the kernel.
+//!
+//! Everything here is plain data. Time arrives as [`Tick`]s, memory is counted by its owner.
+
+mod key;
+mod outbox;
+mod shared;
+mod slab;
+mod timer;
+
+pub use key::Key;
+pub use outbox::{Chunk, Outbox};
+pub use shared::Shared;
+pub use slab::{KeyedSlab, SlabFull};
+pub use timer::{Tick, TimerWheel};

@@ -1,0 +1,267 @@
+//! [`Outbox`]: bytes on their way out, in order, some of them shared with other connections.
+//!
+//! Small writes gather in one growing tail, so that what a handler writes in a turn is one
+//! contiguous send. Shared buffers are queued by reference and never copied. Whoever sends looks
+//! at [`Outbox::slices`], tells the kernel, and calls [`Outbox::advance`] with what it took.
+
+use std::{collections::VecDeque, io::IoSlice, mem};
+
+use super::Shared;
+
+/// A queue of bytes with one reader and one writer.
+///
+/// An empty outbox made by `default` owns no heap memory.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    // What stands before the tail, oldest first.
+    queue: VecDeque<Chunk>,
+    tail: Vec<u8>,
+    // Invariant: bytes already sent of the first chunk (or of the tail, if there is no chunk);
+    // below that chunk's length unless the outbox is empty, and then zero.
+    offset: usize,
+    // Invariant: the bytes not yet sent, over all chunks.
+    len: usize,
+}
+
+/// One piece of an outbox.
+#[derive(Debug)]
+pub enum Chunk {
+    /// Bytes of this connection alone.
+    Owned(Vec<u8>),
+    /// Bytes that other connections send as well.
+    Shared(Shared),
+}
+
+impl Outbox {
+    /// Copies `bytes` to the end, and lends the copy (to mask it in place, for example).
+    ///
+    /// What one call appends is contiguous.
+    pub fn append(&mut self, bytes: &[u8]) -> &mut [u8] {
+        if self.tail.len() + bytes.len() > CHUNK_BYTES && !self.tail.is_empty() {
+            self.close_tail();
+        }
+        let start = self.tail.len();
+        self.tail.extend_from_slice(bytes);
+        self.len += bytes.len();
+        &mut self.tail[start..]
+    }
+
+    /// Queues a shared buffer from its byte `skip` on.
+    pub fn push_shared(&mut self, bytes: Shared, skip: usize) {
+        if skip >= bytes.len() {
+            return;
+        }
+        if skip > 0 && !self.is_empty() {
+            self.append(&bytes[skip..]);
+            return;
+        }
+        self.close_tail();
+        self.offset += skip;
+        self.len += bytes.len() - skip;
+        self.queue.push_back(Chunk::Shared(bytes));
+    }
+
+    /// Moves everything that `other` holds behind what this holds.
+    pub fn append_outbox(&mut self, mut other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        if other.queue.is_empty() {
+            self.append(&other.tail[other.offset..]);
+            return;
+        }
+        other.close_tail();
+        for chunk in other.queue {
+            match chunk {
+                chunk if other.offset > 0 => {
+                    self.append(&chunk.bytes()[mem::take(&mut other.offset)..]);
+                }
+                Chunk::Shared(bytes) => self.push_shared(bytes, 0),
+                Chunk::Owned(bytes) => {
+                    self.append(&bytes);
+                }
+            }
+        }
+    }
+
+    /// Forgets the first `count` bytes: they have been sent.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn advance(&mut self, count: usize) {
+        self.len = self.len.checked_sub(count).expect("no more was sent than there was");
+        let mut count = count + self.offset;
+        while let Some(chunk) = self.queue.front() {
+            if count < chunk.bytes().len() {
+                self.offset = count;
+                return;
+            }
+            count -= chunk.bytes().len();
+            self.queue.pop_front();
+        }
+        self.offset = count;
+        if self.len == 0 {
+            self.clear();
+        }
+    }
+
+    /// Fills `slices` with what is to be sent first, and returns how many it filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.offset;
+        let mut count = 0;
+        let tail = (!self.tail.is_empty()).then_some(self.tail.as_slice());
+        for bytes in self.queue.iter().map(Chunk::bytes).chain(tail).take(slices.len()) {
+            slices[count] = IoSlice::new(&bytes[mem::take(&mut skip)..]);
+            count += 1;
+        }
+        count
+    }
+
+    /// All the bytes, if they stand side by side.
+    #[must_use]
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        match self.queue.len() {
+            0 => Some(&self.tail[self.offset..]),
+            1 if self.tail.is_empty() => self.queue.front().map(|c| &c.bytes()[self.offset..]),
+            _ => None,
+        }
+    }
+
+    /// Bytes not yet sent.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether everything has been sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets everything. Of the memory only the tail is kept, if it is of ordinary size.
+    pub fn clear(&mut self) {
+        self.queue = VecDeque::new();
+        self.tail.clear();
+        self.tail.shrink_to(CHUNK_BYTES);
+        self.offset = 0;
+        self.len = 0;
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.queue.push_back(Chunk::Owned(mem::take(&mut self.tail)));
+        }
+    }
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Small writes gather into chunks of this size, so that a slow peer's memory returns in steps.
+const CHUNK_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn content(outbox: &Outbox) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); 1024];
+        let count = outbox.slices(&mut slices);
+        let all: Vec<u8> = slices[..count].iter().flat_map(|s| s.iter().copied()).collect();
+        if let Some(contiguous) = outbox.contiguous() {
+            assert_eq!(contiguous, all);
+        }
+        all
+    }
+
+    #[test]
+    fn an_empty_outbox_owns_nothing_and_sent_bytes_are_let_go() {
+        let mut outbox = Outbox::default();
+        assert_eq!(outbox.tail.capacity() + outbox.queue.capacity(), 0);
+        outbox.append(&vec![7; 1 << 20]);
+        outbox.advance(1 << 20);
+        assert!(outbox.tail.capacity() <= CHUNK_BYTES);
+    }
+
+    #[test]
+    fn a_shared_buffer_is_not_copied() {
+        let bytes = Shared::from(&b"broadcast"[..]);
+        let mut outbox = Outbox::default();
+        outbox.append(b"reply");
+        outbox.push_shared(bytes.clone(), 0);
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(outbox.slices(&mut slices), 2);
+        assert_eq!(slices[1].as_ptr(), bytes.as_ptr());
+    }
+
+    #[derive(Debug, Clone)]
+    enum Operation {
+        Append(usize),
+        Share(usize, usize),
+        Move(usize, usize),
+        Advance(usize),
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop_oneof![
+            (0..100_000_usize).prop_map(Operation::Append),
+            (0..50_usize, 0..60_usize).prop_map(|(len, skip)| Operation::Share(len, skip)),
+            (0..50_usize, 0..50_usize).prop_map(|(own, shared)| Operation::Move(own, shared)),
+            (0..200_000_usize).prop_map(Operation::Advance),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_queue_of_bytes(operations in prop::collection::vec(operation(), 1..40)) {
+            let mut outbox = Outbox::default();
+            let mut model: Vec<u8> = Vec::new();
+            let mut next = 0_u8;
+            let mut make = |len: usize| -> Vec<u8> {
+                (0..len).map(|_| { next = next.wrapping_add(1); next }).collect()
+            };
+            for operation in operations {
+                match operation {
+                    Operation::Append(len) => {
+                        let bytes = make(len);
+                        assert_eq!(outbox.append(&bytes), bytes);
+                        model.extend(bytes);
+                    }
+                    Operation::Share(len, skip) => {
+                        let bytes = make(len);
+                        outbox.push_shared(Shared::from(&bytes[..]), skip);
+                        model.extend(&bytes[skip.min(len)..]);
+                    }
+                    Operation::Move(own, shared) => {
+                        let (own, shared) = (make(own), make(shared));
+                        let mut other = Outbox::default();
+                        other.append(&own);
+                        other.push_shared(Shared::from(&shared[..]), 0);
+                        other.append(&own);
+                        other.advance(own.len() / 2);
+                        outbox.append_outbox(other);
+                        model.extend(&own[own.len() / 2..]);
+                        model.extend(shared);
+                        model.extend(own);
+                    }
+                    Operation::Advance(count) => {
+                        let count = count.min(outbox.len());
+                        outbox.advance(count);
+                        model.drain(..count);
+                    }
+                }
+                prop_assert_eq!(outbox.len(), model.len());
+                prop_assert_eq!(content(&outbox), model.clone());
+            }
+        }
+    }
+}

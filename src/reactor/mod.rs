@@ -1,0 +1,188 @@
+//! Floor 2: bytes and the kernel. Knows no protocol.
+//!
+//! A [`Reactor`] takes requests, and hands back [`Completion`]s. There are three: io_uring,
+//! epoll, and a simulation for tests. They are told apart by speed alone: `tests/conformance.rs`
+//! runs on all of them.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use crate::base::{Key, Outbox, Shared};
+
+/// Moves bytes between sockets and one worker.
+///
+/// Sockets and listeners are named by the caller: a listener by a small number, a socket by the
+/// [`Key`] of its connection. One turn of a worker is
+///
+/// ```text
+/// wait ──▶ next, next, next … None ──▶ requests (send, close, …) ──▶ wait
+/// ```
+///
+/// and requests may be made between two calls of `next` as well.
+///
+/// # Contract
+///
+/// Every implementation keeps these rules, and callers may rely on nothing else.
+///
+/// 1. **Silence outside of life.** A key has completions only after `open` or `connect`, and none
+///    after its `Closed`, which comes exactly once, and only after `close`. Until `Closed` has
+///    come the key's slot must not be used again; completions of a key that its owner has closed
+///    are to be ignored.
+/// 2. **Memory.** What is given to `send` belongs to the reactor at once. What is not sent comes
+///    back with `Unsent`. Received bytes are lent until the following call of `next` or `wait`.
+///    On drop the kernel lets go of all memory before it is freed.
+/// 3. **Counts and wake-ups.** A receive may bring any number of bytes from one on. `wait` may
+///    return early, and with nothing to tell.
+/// 4. **Order.** The receives of one socket come in the order of its bytes, and its sends leave in
+///    the order in which they were made. Nothing else is ordered.
+/// 5. **Sends settle.** A send is complete when `next` has returned `None` after the next `wait`,
+///    and if nothing was heard of it until then, the kernel has taken all of it. Otherwise `Unsent`
+///    brings back what the kernel did not take, with everything that was sent after it. Without an
+///    error that means the peer is slow: `Writable` follows when there is room. Who sends more
+///    before then gets that back in the same way, still in order.
+/// 6. **Running out** of buffers, queue entries or descriptors is no error of the reactor: it
+///    does what it can, and goes on when there is room again. Only `accept` reports it, with
+///    `AcceptFailed`, and rests until `resume_accept`.
+/// 7. **Pausing** takes effect for bytes that have not yet been received: a few receives may
+///    still come, of at most [`MAX_RECEIVE_AHEAD`] bytes on kernels that can be told so.
+/// 8. **One thread.** A reactor is neither `Send` nor `Sync`. The only way in from outside is its
+///    [`Waker`].
+pub trait Reactor: Sized {
+    /// A bound and listening socket.
+    type Listener;
+    /// A connected socket that has not been opened yet. Dropping it closes the connection.
+    type Socket;
+
+    /// Begins to accept connections, under a number of the caller's choice.
+    ///
+    /// # Errors
+    /// Of the kernel, and if the number is in use.
+    fn listen(&mut self, number: usize, listener: Self::Listener) -> io::Result<()>;
+
+    /// Accepts again after `AcceptFailed`. No-op for a listener that is not resting.
+    fn resume_accept(&mut self, number: usize);
+
+    /// Closes the listener. Connections it accepted before may still be reported.
+    fn unlisten(&mut self, number: usize);
+
+    /// Begins to receive from a socket.
+    ///
+    /// # Errors
+    /// Of the kernel; the socket is closed then, and the key stays silent.
+    fn open(&mut self, key: Key, socket: Self::Socket) -> io::Result<()>;
+
+    /// Sends everything in `bytes`, and leaves it empty.
+    fn send(&mut self, key: Key, bytes: &mut Outbox);
+
+    /// Sends a buffer that goes to other sockets too, without copying it.
+    fn send_shared(&mut self, key: Key, bytes: &Shared);
+
+    /// Stops receiving. Idempotent.
+    fn pause(&mut self, key: Key);
+
+    /// Receives again. Idempotent.
+    fn resume(&mut self, key: Key);
+
+    /// Ends the sending direction after what has been sent so far.
+    fn shutdown(&mut self, key: Key);
+
+    /// Closes the socket after what has been sent so far. `Closed` follows.
+    fn close(&mut self, key: Key);
+
+    /// Submits what has been requested, and waits until there is a completion, a wake-up, or
+    /// `timeout` is over (`None`: for as long as it takes).
+    ///
+    /// # Errors
+    /// Only if the reactor cannot go on at all.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The next completion, if there is one without waiting.
+    fn next(&mut self) -> Option<Completion<'_, Self::Socket>>;
+
+    /// Time since the reactor began, as of the last `wait`.
+    fn now(&self) -> Duration;
+
+    /// A handle that ends a `wait` from any thread.
+    fn waker(&self) -> Waker;
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Completion<'a, Socket> {
+    /// A connection has arrived.
+    Accepted {
+        /// The listener's number.
+        listener: usize,
+        /// To be opened or dropped.
+        socket: Socket,
+        /// `None` for a Unix socket.
+        peer: Option<SocketAddr>,
+    },
+    /// Nothing is accepted until `resume_accept`: descriptors or memory have run out.
+    AcceptFailed {
+        /// The listener's number.
+        listener: usize,
+        /// Why.
+        error: io::Error,
+    },
+    /// Bytes have arrived.
+    Received {
+        /// The socket.
+        key: Key,
+        /// At least one; lent until the following call of the reactor.
+        bytes: &'a mut [u8],
+    },
+    /// Nothing more will arrive: the peer has ended its direction, or the connection has failed.
+    Ended {
+        /// The socket.
+        key: Key,
+        /// `None` if the peer ended it in an orderly way.
+        error: Option<io::Error>,
+    },
+    /// The kernel did not take all that was sent.
+    Unsent {
+        /// The socket.
+        key: Key,
+        /// What it did not take.
+        rest: Outbox,
+        /// `None` if it will take more later, which `Writable` tells.
+        error: Option<io::Error>,
+    },
+    /// There is room again after an `Unsent` without an error.
+    Writable {
+        /// The socket.
+        key: Key,
+    },
+    /// The last word on a key that has been closed.
+    Closed {
+        /// The socket.
+        key: Key,
+    },
+    /// The waker was used.
+    Woken,
+}
+
+/// Ends a [`Reactor::wait`] from any thread.
+#[derive(Clone)]
+pub struct Waker(std::sync::Arc<dyn Fn() + Send + Sync>);
+
+impl Waker {
+    /// A waker that does this.
+    #[must_use]
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(std::sync::Arc::new(wake))
+    }
+
+    /// Ends the present `wait`, or the next one.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Waker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
+/// At most this many bytes are received from one socket before its owner has seen them.
+pub const MAX_RECEIVE_AHEAD: usize = 64 << 10;
