@@ -5,6 +5,8 @@
 //! waits in its list for as many rounds as it takes. Who owns a timer that is pushed back often (an
 //! idle timeout) leaves it where it is, and sets it again when it expires too early.
 
+#![allow(clippy::cast_possible_truncation, reason = "slab indices take 24 bits, slots 10")]
+
 /// Coarse time: a count of [`Tick::MILLISECONDS`] since the reactor began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(pub u32);
@@ -82,7 +84,8 @@ impl TimerWheel {
                 Link { next: index, previous: index, deadline, armed: true };
         } else {
             let (first, last) = (*head, self.links[*head as usize].previous);
-            self.links[index as usize] = Link { next: first, previous: last, deadline, armed: true };
+            self.links[index as usize] =
+                Link { next: first, previous: last, deadline, armed: true };
             self.links[last as usize].next = index;
             self.links[first as usize].previous = index;
         }

@@ -8,6 +8,22 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use crate::base::{Key, Outbox, Shared};
 
+mod batch;
+#[allow(unsafe_code, reason = "speaks to the kernel")]
+mod buffers;
+mod entries;
+mod epoll;
+mod listener;
+#[allow(unsafe_code, reason = "speaks to the kernel")]
+mod sys;
+#[allow(unsafe_code, reason = "speaks to the kernel")]
+mod uring;
+
+pub use epoll::EpollReactor;
+pub use listener::{Address, Listener, connect};
+pub use sys::{Clock, Socket, allowed_processors, pin_thread, random, unix_time};
+pub use uring::UringReactor;
+
 /// Moves bytes between sockets and one worker.
 ///
 /// Sockets and listeners are named by the caller: a listener by a small number, a socket by the
@@ -186,3 +202,35 @@ impl std::fmt::Debug for Waker {
 
 /// At most this many bytes are received from one socket before its owner has seen them.
 pub const MAX_RECEIVE_AHEAD: usize = 64 << 10;
+
+/// How a kernel backend is set up.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How long to look for completions before the thread sleeps. Zero: not at all.
+    pub busy_poll: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { busy_poll: Duration::ZERO }
+    }
+}
+
+/// Whether an error of `accept` concerns one connection only: the next may be better.
+fn is_passing_accept_error(error: &io::Error) -> bool {
+    // accept(2): "errors already pending on the new socket [...] treat them like EAGAIN".
+    !matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                | libc::EBADF
+                | libc::EINVAL
+                | libc::ENOTSOCK
+                | libc::EFAULT
+                | libc::EOPNOTSUPP
+        )
+    )
+}

@@ -1,0 +1,152 @@
+//! [`Batch`]: the bytes of sends that have been queued and not yet submitted.
+//!
+//! Small ones are copied side by side into one arena, which stays in the cache from turn to turn.
+//! Large ones are kept as they are. Nothing here moves until the batch is cleared, because the
+//! kernel has been told the addresses.
+
+use std::{io::IoSlice, mem, os::fd::RawFd};
+
+use io_uring::{opcode, squeue, types};
+
+use super::{sys, uring::Operation};
+use crate::base::{Key, Outbox, Shared};
+
+/// Sends of one submission.
+#[derive(Debug)]
+pub(super) struct Batch {
+    number: u64,
+    sends: Vec<(Key, Bytes)>,
+    // Invariant: never grows beyond its first capacity, so that it stays in place.
+    arena: Vec<u8>,
+    shared: Vec<Shared>,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Arena { start: usize, len: usize },
+    Whole(Outbox),
+    // The kernel reads the header while it takes the submission.
+    Gathered(Outbox, #[allow(dead_code, reason = "kept for the kernel")] Box<Header>),
+    Shared { index: usize },
+    TakenBack,
+}
+
+#[derive(Debug)]
+struct Header(libc::msghdr, [(usize, usize); PIECES]);
+
+impl Default for Batch {
+    fn default() -> Self {
+        let arena = Vec::with_capacity(ARENA_BYTES);
+        Self { number: 1, sends: Vec::with_capacity(SENDS), arena, shared: Vec::new() }
+    }
+}
+
+impl Batch {
+    /// Tells this batch from those before.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether it is time to submit.
+    pub(super) fn is_full(&self) -> bool {
+        self.sends.len() >= SENDS || self.arena.len() > ARENA_BYTES - COPY_BYTES
+    }
+
+    /// Takes what is in `bytes`, and returns the entry that sends it.
+    pub(super) fn send(&mut self, key: Key, fd: RawFd, bytes: &mut Outbox) -> squeue::Entry {
+        let tag = Operation::Send.tag(self.sends.len() as u64);
+        let (kept, entry) = match bytes.contiguous() {
+            Some(all) if all.len() <= COPY_BYTES => {
+                let start = self.arena.len();
+                debug_assert!(start + all.len() <= self.arena.capacity());
+                self.arena.extend_from_slice(all);
+                let entry = send_entry(fd, &self.arena[start..]);
+                bytes.clear();
+                (Bytes::Arena { start, len: self.arena.len() - start }, entry)
+            }
+            Some(all) => {
+                let entry = send_entry(fd, all);
+                (Bytes::Whole(mem::take(bytes)), entry)
+            }
+            None => {
+                let bytes = mem::take(bytes);
+                let header = gather(&bytes);
+                let entry = opcode::SendMsg::new(types::Fd(fd), &raw const header.0)
+                    .flags(FLAGS as u32)
+                    .build();
+                (Bytes::Gathered(bytes, header), entry)
+            }
+        };
+        self.sends.push((key, kept));
+        entry.user_data(tag)
+    }
+
+    /// Like [`Batch::send`], for bytes that other sockets send too.
+    pub(super) fn send_shared(&mut self, key: Key, fd: RawFd, bytes: &Shared) -> squeue::Entry {
+        let tag = Operation::Send.tag(self.sends.len() as u64);
+        // One reference for all receivers in a row.
+        if !self.shared.last().is_some_and(|last| last.same_buffer(bytes)) {
+            self.shared.push(bytes.clone());
+        }
+        self.sends.push((key, Bytes::Shared { index: self.shared.len() - 1 }));
+        send_entry(fd, bytes).user_data(tag)
+    }
+
+    /// The bytes of a send that the kernel has refused.
+    pub(super) fn take_back(&mut self, index: usize) -> Option<(Key, Outbox)> {
+        let (key, bytes) = self.sends.get_mut(index)?;
+        let outbox = match mem::replace(bytes, Bytes::TakenBack) {
+            Bytes::Whole(outbox) | Bytes::Gathered(outbox, _) => outbox,
+            Bytes::Arena { start, len } => {
+                let mut outbox = Outbox::default();
+                outbox.append(&self.arena[start..start + len]);
+                outbox
+            }
+            Bytes::Shared { index } => {
+                let mut outbox = Outbox::default();
+                outbox.push_shared(self.shared[index].clone(), 0);
+                outbox
+            }
+            Bytes::TakenBack => return None,
+        };
+        Some((*key, outbox))
+    }
+
+    /// Lets go of everything: the kernel has taken or refused it.
+    pub(super) fn clear(&mut self) {
+        if !self.sends.is_empty() {
+            self.number += 1;
+            self.sends.clear();
+            self.arena.clear();
+            self.shared.clear();
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the rest of a longer one is sent later")]
+fn send_entry(fd: RawFd, bytes: &[u8]) -> squeue::Entry {
+    let len = bytes.len().min(MAX_SEND_BYTES) as u32;
+    opcode::Send::new(types::Fd(fd), bytes.as_ptr(), len).flags(FLAGS).build()
+}
+
+fn gather(bytes: &Outbox) -> Box<Header> {
+    let mut pieces = [IoSlice::new(&[]); PIECES];
+    let count = bytes.slices(&mut pieces);
+    let mut header = Box::new(Header(sys::message_header(&[]), [(0, 0); PIECES]));
+    for (kept, piece) in header.1.iter_mut().zip(&pieces[..count]) {
+        *kept = (piece.as_ptr() as usize, piece.len());
+    }
+    header.0.msg_iov = header.1.as_mut_ptr().cast();
+    header.0.msg_iovlen = count;
+    header
+}
+
+/// MSG_WAITALL makes a short send count as failed, so that it is not silent.
+const FLAGS: i32 = sys::SEND_FLAGS | libc::MSG_WAITALL;
+/// Sends of one submission: the kernel does better with a few at a time than with all at once.
+const SENDS: usize = 32;
+/// What is shorter is copied: cheaper than to keep its own buffer away from the cache.
+const COPY_BYTES: usize = 2 << 10;
+const ARENA_BYTES: usize = SENDS * COPY_BYTES;
+const PIECES: usize = 64;
+const MAX_SEND_BYTES: usize = 1 << 30;

@@ -1,0 +1,36 @@
+//! [`Entries`]: what a backend keeps per socket, indexed by the keys that its caller chose.
+
+use crate::base::Key;
+
+/// A table by index that checks the generation.
+#[derive(Debug)]
+pub(super) struct Entries<T>(Vec<Option<(u32, T)>>);
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Entries<T> {
+    pub(super) fn insert(&mut self, key: Key, entry: T) {
+        if self.0.len() <= key.index() {
+            self.0.resize_with(key.index() + 1, || None);
+        }
+        let slot = &mut self.0[key.index()];
+        debug_assert!(slot.is_none(), "a slot was used again before it was closed");
+        *slot = Some((key.generation(), entry));
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        match self.0.get_mut(key.index()) {
+            Some(Some((generation, entry))) if *generation == key.generation() => Some(entry),
+            _ => None,
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
+        self.get_mut(key)?;
+        self.0[key.index()].take().map(|(_, entry)| entry)
+    }
+}

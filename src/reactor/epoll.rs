@@ -1,0 +1,427 @@
+//! [`EpollReactor`]: completions imitated over readiness, with `mio`.
+//!
+//! Each socket is registered once, edge-triggered, for both directions. A receive goes into the
+//! one buffer of the reactor, so that a socket at rest costs nothing here but its entry. Sends
+//! are made at once; what the kernel does not take comes back as `Unsent` from the queue.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    os::fd::AsRawFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+
+use super::{
+    Completion, Config, Listener, Reactor, Socket, Waker, entries::Entries,
+    is_passing_accept_error, sys,
+};
+use crate::base::{Key, Outbox, Shared};
+
+/// Epoll, for kernels and containers without io_uring.
+#[derive(Debug)]
+pub struct EpollReactor {
+    poll: Poll,
+    events: Events,
+    clock: sys::Clock,
+    now: Duration,
+    busy_poll: Duration,
+    sockets: Entries<Entry>,
+    listeners: Vec<Option<Accepting>>,
+    // Completions that requests have made.
+    queue: VecDeque<Made>,
+    // Sockets that may have bytes, and listeners that may have connections, each at most once.
+    ready: VecDeque<Source>,
+    // Those whose turn is over though they may have more: fairness among sockets.
+    again: Vec<Source>,
+    buffer: Box<[u8]>,
+    waker: Arc<mio::Waker>,
+    // Neither `Send` nor `Sync`.
+    _one_thread: std::marker::PhantomData<*const ()>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    socket: Socket,
+    paused: bool,
+    // Invariant: the socket stands in `ready` or `again`.
+    queued: bool,
+    // An edge has come that no receive has answered with "nothing there".
+    readable: bool,
+    // The peer's end has been announced: a short receive is not the last one.
+    hung_up: bool,
+    // The kernel's buffer was full, and no edge has come since.
+    blocked: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Accepting {
+    listener: Listener,
+    resting: bool,
+    queued: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Socket(Key),
+    Listener(usize),
+}
+
+#[derive(Debug)]
+enum Made {
+    Unsent { key: Key, rest: Outbox, error: Option<io::Error> },
+    Writable { key: Key },
+    Closed { key: Key },
+    Woken,
+}
+
+impl EpollReactor {
+    /// # Errors
+    /// If the kernel has no descriptors left.
+    pub fn new(config: &Config) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_WAIT),
+            clock: sys::Clock::start(),
+            now: Duration::ZERO,
+            busy_poll: config.busy_poll,
+            sockets: Entries::default(),
+            listeners: Vec::new(),
+            queue: VecDeque::new(),
+            ready: VecDeque::new(),
+            again: Vec::new(),
+            buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
+            waker,
+            _one_thread: std::marker::PhantomData,
+        })
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            result => result?,
+        }
+        Ok(())
+    }
+
+    /// Spins for the time that `busy_poll` allows, then sleeps.
+    fn poll_busily(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let start = self.clock.now();
+        let spin = timeout.map_or(self.busy_poll, |timeout| timeout.min(self.busy_poll));
+        loop {
+            self.poll(Some(Duration::ZERO))?;
+            let spent = self.clock.now() - start;
+            if !self.events.is_empty() {
+                return Ok(());
+            }
+            if spent >= spin {
+                return self.poll(timeout.map(|timeout| timeout.saturating_sub(spent)));
+            }
+        }
+    }
+
+    fn note_events(&mut self) {
+        for event in &self.events {
+            match event.token() {
+                WAKE => self.queue.push_back(Made::Woken),
+                Token(packed) if packed & LISTENER != 0 => {
+                    let number = packed & !LISTENER;
+                    if let Some(Some(accepting)) = self.listeners.get_mut(number)
+                        && !accepting.resting
+                        && !std::mem::replace(&mut accepting.queued, true)
+                    {
+                        self.ready.push_back(Source::Listener(number));
+                    }
+                }
+                Token(packed) => {
+                    let key = Key::unpack(packed as u64);
+                    let Some(entry) = self.sockets.get_mut(key) else { continue };
+                    if event.is_writable() && std::mem::take(&mut entry.blocked) {
+                        self.queue.push_back(Made::Writable { key });
+                    }
+                    entry.hung_up |= event.is_read_closed() || event.is_error();
+                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                        entry.readable = true;
+                        if entry.wants_turn() {
+                            entry.queued = true;
+                            self.ready.push_back(Source::Socket(key));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Receives from one socket. `None`: it had nothing.
+    fn receive(&mut self, key: Key) -> Option<Received> {
+        let entry = self.sockets.get_mut(key)?;
+        entry.queued = false;
+        if entry.paused || entry.ended {
+            return None;
+        }
+        match retry(|| sys::receive(entry.socket.as_raw_fd(), &mut self.buffer)) {
+            Ok(0) => {
+                entry.ended = true;
+                Some(Received::End(None))
+            }
+            Ok(count) => {
+                // A short receive has emptied the socket; the next bytes will be a new edge.
+                entry.readable = count == self.buffer.len() || entry.hung_up;
+                if entry.wants_turn() {
+                    entry.queued = true;
+                    self.again.push(Source::Socket(key));
+                }
+                Some(Received::Bytes(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                entry.readable = false;
+                None
+            }
+            Err(error) => {
+                entry.ended = true;
+                Some(Received::End(Some(error)))
+            }
+        }
+    }
+
+    fn accept(&mut self, number: usize) -> Option<Completion<'static, Socket>> {
+        let accepting = self.listeners.get_mut(number)?.as_mut()?;
+        accepting.queued = false;
+        loop {
+            match sys::accept(accepting.listener.as_raw_fd()) {
+                Ok((socket, peer)) => {
+                    accepting.queued = true;
+                    self.ready.push_back(Source::Listener(number));
+                    return Some(Completion::Accepted { listener: number, socket, peer });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(error) if is_passing_accept_error(&error) => {}
+                Err(error) => {
+                    accepting.resting = true;
+                    return Some(Completion::AcceptFailed { listener: number, error });
+                }
+            }
+        }
+    }
+
+    /// Queues what was not sent. Without an error the socket is blocked from now on.
+    fn give_back(&mut self, key: Key, rest: Outbox, error: Option<io::Error>) {
+        if let (None, Some(entry)) = (&error, self.sockets.get_mut(key)) {
+            entry.blocked = true;
+        }
+        self.queue.push_back(Made::Unsent { key, rest, error });
+    }
+}
+
+impl Reactor for EpollReactor {
+    type Listener = Listener;
+    type Socket = Socket;
+
+    fn listen(&mut self, number: usize, listener: Listener) -> io::Result<()> {
+        if self.listeners.len() <= number {
+            self.listeners.resize_with(number + 1, || None);
+        }
+        if self.listeners[number].is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let fd = listener.as_raw_fd();
+        let token = Token(LISTENER | number);
+        self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        self.listeners[number] = Some(Accepting { listener, resting: false, queued: false });
+        Ok(())
+    }
+
+    fn resume_accept(&mut self, number: usize) {
+        if let Some(Some(accepting)) = self.listeners.get_mut(number)
+            && std::mem::take(&mut accepting.resting)
+            && !std::mem::replace(&mut accepting.queued, true)
+        {
+            self.ready.push_back(Source::Listener(number));
+        }
+    }
+
+    fn unlisten(&mut self, number: usize) {
+        if let Some(accepting) = self.listeners.get_mut(number) {
+            *accepting = None;
+        }
+    }
+
+    fn open(&mut self, key: Key, socket: Socket) -> io::Result<()> {
+        let fd = socket.as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(usize::try_from(key.pack()).expect("64-bit platform"));
+        self.poll.registry().register(&mut SourceFd(&fd), token, interest)?;
+        self.sockets.insert(key, Entry::new(socket));
+        Ok(())
+    }
+
+    fn send(&mut self, key: Key, bytes: &mut Outbox) {
+        let Some(entry) = self.sockets.get_mut(key) else { return bytes.clear() };
+        if entry.blocked {
+            return self.give_back(key, std::mem::take(bytes), None);
+        }
+        let fd = entry.socket.as_raw_fd();
+        while !bytes.is_empty() {
+            let result = retry(|| match bytes.contiguous() {
+                Some(all) => sys::send(fd, all),
+                None => {
+                    let mut pieces = [IoSlice::new(&[]); PIECES_PER_SEND];
+                    let count = bytes.slices(&mut pieces);
+                    sys::send_vectored(fd, &pieces[..count])
+                }
+            });
+            match result {
+                Ok(count) => bytes.advance(count),
+                Err(error) => {
+                    let error = (error.kind() != io::ErrorKind::WouldBlock).then_some(error);
+                    return self.give_back(key, std::mem::take(bytes), error);
+                }
+            }
+        }
+    }
+
+    fn send_shared(&mut self, key: Key, bytes: &Shared) {
+        let Some(entry) = self.sockets.get_mut(key) else { return };
+        let (fd, blocked) = (entry.socket.as_raw_fd(), entry.blocked);
+        let mut sent = 0;
+        let mut error = None;
+        while sent < bytes.len() && !blocked {
+            match retry(|| sys::send(fd, &bytes[sent..])) {
+                Ok(count) => sent += count,
+                Err(why) => {
+                    error = (why.kind() != io::ErrorKind::WouldBlock).then_some(why);
+                    break;
+                }
+            }
+        }
+        if sent < bytes.len() {
+            let mut rest = Outbox::default();
+            rest.push_shared(bytes.clone(), sent);
+            self.give_back(key, rest, error);
+        }
+    }
+
+    fn pause(&mut self, key: Key) {
+        if let Some(entry) = self.sockets.get_mut(key) {
+            entry.paused = true;
+        }
+    }
+
+    fn resume(&mut self, key: Key) {
+        let Some(entry) = self.sockets.get_mut(key) else { return };
+        entry.paused = false;
+        if entry.wants_turn() {
+            entry.queued = true;
+            self.again.push(Source::Socket(key));
+        }
+    }
+
+    fn shutdown(&mut self, key: Key) {
+        if let Some(entry) = self.sockets.get_mut(key) {
+            sys::shutdown(entry.socket.as_raw_fd());
+        }
+    }
+
+    fn close(&mut self, key: Key) {
+        // Closing the only descriptor of a socket also ends its registration.
+        if self.sockets.remove(key).is_some() {
+            self.queue.push_back(Made::Closed { key });
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.ready.extend(self.again.drain(..));
+        if !self.ready.is_empty() || !self.queue.is_empty() {
+            self.poll(Some(Duration::ZERO))?;
+        } else if self.busy_poll.is_zero() {
+            self.poll(timeout)?;
+        } else {
+            self.poll_busily(timeout)?;
+        }
+        self.now = self.clock.now();
+        self.note_events();
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Completion<'_, Socket>> {
+        if let Some(made) = self.queue.pop_front() {
+            return Some(match made {
+                Made::Unsent { key, rest, error } => Completion::Unsent { key, rest, error },
+                Made::Writable { key } => Completion::Writable { key },
+                Made::Closed { key } => Completion::Closed { key },
+                Made::Woken => Completion::Woken,
+            });
+        }
+        while let Some(source) = self.ready.pop_front() {
+            match source {
+                Source::Listener(number) => {
+                    if let Some(accepted) = self.accept(number) {
+                        return Some(accepted);
+                    }
+                }
+                Source::Socket(key) => match self.receive(key) {
+                    Some(Received::Bytes(count)) => {
+                        let bytes = &mut self.buffer[..count];
+                        return Some(Completion::Received { key, bytes });
+                    }
+                    Some(Received::End(error)) => return Some(Completion::Ended { key, error }),
+                    None => {}
+                },
+            }
+        }
+        None
+    }
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn waker(&self) -> Waker {
+        let waker = Arc::clone(&self.waker);
+        // A failure means that the counter is at its maximum: the reactor is being woken already.
+        Waker::new(move || drop(waker.wake()))
+    }
+}
+
+impl Entry {
+    fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            paused: false,
+            queued: false,
+            readable: false,
+            hung_up: false,
+            blocked: false,
+            ended: false,
+        }
+    }
+
+    fn wants_turn(&self) -> bool {
+        self.readable && !self.queued && !self.paused && !self.ended
+    }
+}
+
+enum Received {
+    Bytes(usize),
+    End(Option<io::Error>),
+}
+
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+const WAKE: Token = Token(usize::MAX);
+const LISTENER: usize = 1 << 62;
+const EVENTS_PER_WAIT: usize = 1024;
+const PIECES_PER_SEND: usize = 16;
+const RECEIVE_BUFFER_BYTES: usize = super::MAX_RECEIVE_AHEAD;
