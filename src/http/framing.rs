@@ -1,0 +1,234 @@
+//! [`Framing`]: what the fields of a request say about the connection: how long the body is,
+//! whether the connection goes on, which host is meant (RFC 9112 §3.2, §6, §9.3).
+//!
+//! Where two readers could understand a message differently it is refused, because the difference
+//! is what smuggles requests.
+
+use super::{Error, Fields, Limits, Version, target};
+
+/// How the end of a request's body is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is no body (or a Content-Length of zero).
+    None,
+    /// The body has this many bytes.
+    Known(u64),
+    /// The body is in chunks.
+    Chunked,
+}
+
+/// The decisions about one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Framing {
+    pub(super) body: BodyLength,
+    pub(super) keep_alive: bool,
+    pub(super) expect_continue: bool,
+}
+
+impl Framing {
+    /// Decides for a request of this version with these fields.
+    pub(super) fn decide(
+        version: Version,
+        fields: &Fields<'_>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        check_host(version, fields)?;
+        let body = body_length(version, fields, limits)?;
+        let closes = fields.list_contains("connection", "close");
+        let keep_alive = match version {
+            // RFC 9112 §9.3: 1.1 persists unless told otherwise, 1.0 only if asked to.
+            Version::Http11 => !closes,
+            Version::Http10 => !closes && fields.list_contains("connection", "keep-alive"),
+        };
+        let expect_continue = expects_continue(version, fields)? && body != BodyLength::None;
+        Ok(Self { body, keep_alive, expect_continue })
+    }
+}
+
+fn check_host(version: Version, fields: &Fields<'_>) -> Result<(), Error> {
+    match fields.single("host").map_err(|_| Error::Host)? {
+        Some(value) if std::str::from_utf8(value).is_ok_and(target::is_host) => Ok(()),
+        Some(_) => Err(Error::Host),
+        None if version == Version::Http10 => Ok(()),
+        None => Err(Error::MissingHost),
+    }
+}
+
+fn body_length(
+    version: Version,
+    fields: &Fields<'_>,
+    limits: &Limits,
+) -> Result<BodyLength, Error> {
+    // RFC 9110 §8.6 allows to repair a repeated length. Nobody honest sends one.
+    let length = fields.single("content-length").map_err(|_| Error::ContentLength)?;
+    let is_coded = fields.all("transfer-encoding").next().is_some();
+    match length {
+        // RFC 9112 §6.1: both "ought to be handled as an error".
+        Some(_) if is_coded => Err(Error::TwoLengths),
+        Some(value) => content_length(value, limits.max_body_bytes),
+        None if is_coded => transfer_encoding(version, fields),
+        None => Ok(BodyLength::None),
+    }
+}
+
+fn content_length(value: &[u8], max: u64) -> Result<BodyLength, Error> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Error::ContentLength);
+    }
+    let add = |length: u64, digit: &u8| length.checked_mul(10)?.checked_add((digit - b'0').into());
+    match value.iter().try_fold(0, add) {
+        Some(0) => Ok(BodyLength::None),
+        Some(length) if length <= max => Ok(BodyLength::Known(length)),
+        _ => Err(Error::BodyTooLong),
+    }
+}
+
+fn transfer_encoding(version: Version, fields: &Fields<'_>) -> Result<BodyLength, Error> {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    // RFC 9112 §6.1: a coding in a message of 1.0 means that its framing is faulty.
+    if version == Version::Http10 {
+        return Err(Error::TransferEncoding);
+    }
+    let mut codings = fields.list("transfer-encoding");
+    let first = codings.next().ok_or(Error::TransferEncoding)?;
+    let Some(last) = codings.by_ref().last() else {
+        // RFC 9112 §6.3: the last coding must be chunked, or the length is unknown.
+        return if is_chunked(first) {
+            Ok(BodyLength::Chunked)
+        } else {
+            Err(Error::TransferEncoding)
+        };
+    };
+    let chunked_count = fields.list("transfer-encoding").filter(|c| is_chunked(c)).count();
+    if is_chunked(last) && chunked_count == 1 {
+        return Err(Error::UnknownTransferCoding);
+    }
+    Err(Error::TransferEncoding)
+}
+
+fn expects_continue(version: Version, fields: &Fields<'_>) -> Result<bool, Error> {
+    // RFC 9110 §10.1.1: an expectation in a request of 1.0 is ignored.
+    if version == Version::Http10 {
+        return Ok(false);
+    }
+    let mut expects = false;
+    for expectation in fields.list("expect") {
+        if !expectation.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Error::Expectation);
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use httparse::Header;
+
+    fn decide(version: Version, headers: &[(&str, &str)]) -> Result<Framing, Error> {
+        let headers: Vec<Header<'_>> =
+            headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
+        let limits = Limits { max_body_bytes: 1000, ..Limits::default() };
+        Framing::decide(version, &Fields::new(&headers), &limits)
+    }
+
+    fn body(headers: &[(&str, &str)]) -> Result<BodyLength, Error> {
+        let headers = [&[("host", "a")], headers].concat();
+        decide(Version::Http11, &headers).map(|framing| framing.body)
+    }
+
+    #[test]
+    fn content_lengths() {
+        let of = |value| body(&[("Content-Length", value)]);
+        assert_eq!(of("0"), Ok(BodyLength::None));
+        assert_eq!(of("1000"), Ok(BodyLength::Known(1000)));
+        assert_eq!(of("0005"), Ok(BodyLength::Known(5)));
+        for value in ["1001", "18446744073709551616", "99999999999999999999999999"] {
+            assert_eq!(of(value), Err(Error::BodyTooLong), "{value}");
+        }
+        for value in ["", "+5", "-5", "5 5", "5,5", "0x5", "5.0", "five", "5\t6", "٥"] {
+            assert_eq!(of(value), Err(Error::ContentLength), "{value}");
+        }
+        let twice = [("Content-Length", "5"), ("content-length", "5")];
+        assert_eq!(body(&twice), Err(Error::ContentLength));
+    }
+
+    #[test]
+    fn transfer_encodings() {
+        let of = |value| body(&[("Transfer-Encoding", value)]);
+        for value in ["chunked", "Chunked", " , chunked ,"] {
+            assert_eq!(of(value), Ok(BodyLength::Chunked), "{value}");
+        }
+        for value in ["gzip, chunked", "x, gzip, chunked", "identity, chunked"] {
+            assert_eq!(of(value), Err(Error::UnknownTransferCoding), "{value}");
+        }
+        let faults = [
+            "",
+            ",",
+            "gzip",
+            "identity",
+            "chunked, gzip",
+            "chunked, chunked",
+            "chunked;q=1",
+            "\"chunked\"",
+            "xchunked",
+            "chunked, identity",
+            "chun ked",
+            "chunked\u{b}",
+        ];
+        for value in faults {
+            assert_eq!(of(value), Err(Error::TransferEncoding), "{value}");
+        }
+        let split = [("Transfer-Encoding", "gzip"), ("Transfer-Encoding", "chunked")];
+        assert_eq!(body(&split), Err(Error::UnknownTransferCoding));
+        let both = [("Content-Length", "5"), ("Transfer-Encoding", "chunked")];
+        assert_eq!(body(&both), Err(Error::TwoLengths));
+        let old = decide(Version::Http10, &[("Transfer-Encoding", "chunked")]);
+        assert_eq!(old, Err(Error::TransferEncoding));
+    }
+
+    #[test]
+    fn connections_persist_by_version_and_wish() {
+        let keeps = |version, value: &str| {
+            decide(version, &[("host", "a"), ("Connection", value)]).map(|f| f.keep_alive)
+        };
+        let cases = [
+            ("", true, false),
+            ("close", false, false),
+            ("Close, TE", false, false),
+            ("TE ,\tclose", false, false),
+            ("keep-alive", true, true),
+            ("Keep-Alive, Upgrade", true, true),
+            ("keep-alive, close", false, false),
+            ("closed", true, false),
+        ];
+        for (value, new, old) in cases {
+            assert_eq!(keeps(Version::Http11, value), Ok(new), "{value}");
+            assert_eq!(keeps(Version::Http10, value), Ok(old), "{value}");
+        }
+    }
+
+    #[test]
+    fn expectations() {
+        let of = |version, value, length| {
+            let headers = [("host", "a"), ("Expect", value), ("Content-Length", length)];
+            decide(version, &headers).map(|framing| framing.expect_continue)
+        };
+        assert_eq!(of(Version::Http11, "100-Continue", "5"), Ok(true));
+        assert_eq!(of(Version::Http11, "100-continue", "0"), Ok(false));
+        assert_eq!(of(Version::Http11, "200-ok", "5"), Err(Error::Expectation));
+        assert_eq!(of(Version::Http10, "100-continue", "5"), Ok(false));
+    }
+
+    #[test]
+    fn hosts_are_one_and_whole() {
+        assert_eq!(decide(Version::Http11, &[]), Err(Error::MissingHost));
+        assert!(decide(Version::Http10, &[]).is_ok());
+        for version in [Version::Http10, Version::Http11] {
+            let twice = decide(version, &[("host", "a"), ("Host", "a")]);
+            assert_eq!(twice, Err(Error::Host));
+            assert_eq!(decide(version, &[("host", "")]), Err(Error::Host));
+        }
+    }
+}
