@@ -32,21 +32,63 @@ impl Framing {
         fields: &Fields<'_>,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        check_host(version, fields)?;
-        let body = body_length(version, fields, limits)?;
-        let closes = fields.list_contains("connection", "close");
-        let keep_alive = match version {
-            // RFC 9112 §9.3: 1.1 persists unless told otherwise, 1.0 only if asked to.
-            Version::Http11 => !closes,
-            Version::Http10 => !closes && fields.list_contains("connection", "keep-alive"),
+        let seen = Seen::look(fields)?;
+        check_host(version, seen.host)?;
+        let body = match seen.content_length {
+            // RFC 9112 §6.1: both "ought to be handled as an error".
+            Some(_) if seen.transfer_encoding => return Err(Error::TwoLengths),
+            Some(value) => content_length(value, limits.max_body_bytes)?,
+            None if seen.transfer_encoding => transfer_encoding(version, fields)?,
+            None => BodyLength::None,
         };
-        let expect_continue = expects_continue(version, fields)? && body != BodyLength::None;
-        Ok(Self { body, keep_alive, expect_continue })
+        let expects = seen.expect && expects_continue(version, fields)?;
+        Ok(Self {
+            body,
+            keep_alive: keep_alive(version, fields, seen.connection),
+            expect_continue: expects && body != BodyLength::None,
+        })
     }
 }
 
-fn check_host(version: Version, fields: &Fields<'_>) -> Result<(), Error> {
-    match fields.single("host").map_err(|_| Error::Host)? {
+/// Which of the fields that matter here there are: one pass for all of them.
+#[derive(Debug, Default)]
+struct Seen<'b> {
+    host: Option<&'b [u8]>,
+    content_length: Option<&'b [u8]>,
+    transfer_encoding: bool,
+    connection: bool,
+    expect: bool,
+}
+
+impl<'b> Seen<'b> {
+    fn look(fields: &Fields<'b>) -> Result<Self, Error> {
+        let mut seen = Self::default();
+        for (name, value) in fields.iter() {
+            // Most names are told apart by their length.
+            match name.len() {
+                4 if name.eq_ignore_ascii_case("host") => {
+                    only(seen.host.replace(value), Error::Host)?;
+                }
+                // RFC 9110 §8.6 allows to repair a repeated length. Nobody honest sends one.
+                14 if name.eq_ignore_ascii_case("content-length") => {
+                    only(seen.content_length.replace(value), Error::ContentLength)?;
+                }
+                17 => seen.transfer_encoding |= name.eq_ignore_ascii_case("transfer-encoding"),
+                10 => seen.connection |= name.eq_ignore_ascii_case("connection"),
+                6 => seen.expect |= name.eq_ignore_ascii_case("expect"),
+                _ => {}
+            }
+        }
+        Ok(seen)
+    }
+}
+
+fn only(before: Option<&[u8]>, error: Error) -> Result<(), Error> {
+    if before.is_some() { Err(error) } else { Ok(()) }
+}
+
+fn check_host(version: Version, host: Option<&[u8]>) -> Result<(), Error> {
+    match host {
         Some(value) if std::str::from_utf8(value).is_ok_and(target::is_host) => Ok(()),
         Some(_) => Err(Error::Host),
         None if version == Version::Http10 => Ok(()),
@@ -54,21 +96,13 @@ fn check_host(version: Version, fields: &Fields<'_>) -> Result<(), Error> {
     }
 }
 
-fn body_length(
-    version: Version,
-    fields: &Fields<'_>,
-    limits: &Limits,
-) -> Result<BodyLength, Error> {
-    // RFC 9110 §8.6 allows to repair a repeated length. Nobody honest sends one.
-    let length = fields.single("content-length").map_err(|_| Error::ContentLength)?;
-    let is_coded = fields.all("transfer-encoding").next().is_some();
-    match length {
-        // RFC 9112 §6.1: both "ought to be handled as an error".
-        Some(_) if is_coded => Err(Error::TwoLengths),
-        Some(value) => content_length(value, limits.max_body_bytes),
-        None if is_coded => transfer_encoding(version, fields),
-        None => Ok(BodyLength::None),
+/// RFC 9112 §9.3: 1.1 persists unless told otherwise, 1.0 only if asked to.
+fn keep_alive(version: Version, fields: &Fields<'_>, has_connection: bool) -> bool {
+    if !has_connection {
+        return version == Version::Http11;
     }
+    !fields.list_contains("connection", "close")
+        && (version == Version::Http11 || fields.list_contains("connection", "keep-alive"))
 }
 
 fn content_length(value: &[u8], max: u64) -> Result<BodyLength, Error> {

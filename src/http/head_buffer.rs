@@ -222,6 +222,22 @@ mod tests {
         assert!(buffer.is_empty());
     }
 
+    #[test]
+    fn a_head_that_drips_costs_each_byte_once() {
+        // Were it searched from its beginning each time, this would take minutes.
+        let limits = Limits { max_head_bytes: 1 << 20, ..Limits::default() };
+        let value = "v".repeat((1 << 20) - 22);
+        let bytes = format!("G / HTTP/1.1\r\nA: {value}\r\n\r\n").into_bytes();
+        let mut buffer = HeadBuffer::default();
+        let (last, others) = bytes.split_last().expect("some bytes");
+        for byte in others {
+            let step = buffer.next(std::slice::from_ref(byte), Side::Request, &limits);
+            assert_eq!(step, Ok(None));
+        }
+        let step = buffer.next(std::slice::from_ref(last), Side::Request, &limits);
+        assert_eq!(step, Ok(Some((&bytes[..], 1))));
+    }
+
     proptest! {
         #[test]
         fn the_first_line_feed_is_found(bytes in prop::collection::vec(8_u8..13, 0..40)) {

@@ -112,7 +112,10 @@ fn is_ip_literal(literal: &str) -> bool {
 }
 
 fn is_registered_name(name: &str) -> bool {
-    if name.is_empty() || !name.bytes().all(|byte| byte == b'%' || is_name_byte(byte)) {
+    let Some(special) = name.bytes().position(|byte| !is_name_byte(byte)) else {
+        return !name.is_empty();
+    };
+    if !name.bytes().skip(special).all(|byte| byte == b'%' || is_name_byte(byte)) {
         return false;
     }
     name.split('%')
