@@ -1,5 +1,42 @@
 //! HTTP/1.1 without I/O (RFC 9110, RFC 9112): bytes in, events and bytes out.
+//!
+//! Reading: [`Decoder`] turns received bytes into [`Event`]s, one request after the other.
+//! Routing: [`Router`] finds what a path and method mean. Writing: [`ResponseWriter`] appends
+//! responses to an outbox. [`ResponseHeadDecoder`] reads the one head that a client needs.
 
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod cases;
+mod chunked;
+mod date;
+mod decoder;
+mod error;
 mod fields;
+mod framing;
+mod head;
+mod head_buffer;
+mod limits;
+mod percent;
+mod query;
+mod response;
+mod response_head;
+mod router;
+mod status;
+mod target;
+mod token;
 
+pub use date::Date;
+pub use decoder::{Decoder, Event, Step};
+pub use error::Error;
 pub use fields::{Fields, Repeated};
+pub use framing::BodyLength;
+pub use head::{HeaderSlots, RequestHead, Version};
+pub use limits::{Limits, LimitsError};
+pub use percent::{PercentError, decode};
+pub use query::{pairs, query};
+pub use response::{Exchange, ResponseError, ResponseWriter};
+pub use response_head::{ResponseHead, ResponseHeadDecoder, ResponseStep};
+pub use router::{MAX_PARAMETERS, Match, NoMatch, Parameters, RouteError, Router};
+pub use status::Status;
+pub use target::Target;

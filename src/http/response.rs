@@ -1,0 +1,350 @@
+//! [`ResponseWriter`]: appends a response, head and body, to an outbox (RFC 9110 §6, RFC 9112 §4).
+//!
+//! The fields that frame the message (Content-Length, Connection, Date) are written here and
+//! nowhere else, so that a response always ends where its recipient thinks it ends. Everything is
+//! checked before the first byte is appended: a response is written whole or not at all.
+
+use std::fmt;
+
+use super::{
+    Date, RequestHead, Status, Version,
+    token::{is_field_value, is_token},
+};
+use crate::base::{Outbox, Shared};
+
+/// What a response depends on of its request: three bytes to keep while a handler is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// The version of HTTP that the client speaks.
+    pub version: Version,
+    /// Whether the method was HEAD: the response then ends with its head.
+    pub is_head: bool,
+    /// Whether the connection goes on after the response. To close it, set this to `false`.
+    pub keep_alive: bool,
+}
+
+impl Exchange {
+    /// For the answer to a fault: without a request, and the last thing on its connection.
+    pub const FAULT: Self = Self { version: Version::Http11, is_head: false, keep_alive: false };
+}
+
+impl RequestHead<'_> {
+    /// What a response to this request depends on.
+    #[must_use]
+    pub fn exchange(&self) -> Exchange {
+        Exchange {
+            version: self.version(),
+            is_head: self.method() == "HEAD",
+            keep_alive: self.keep_alive(),
+        }
+    }
+}
+
+/// Writes the response of one exchange.
+///
+/// ```
+/// use sockeye::{base::Outbox, http::{Date, Exchange, ResponseWriter, Status}};
+/// let (mut outbox, date) = (Outbox::default(), Date::from_unix(784_111_777));
+/// let mut writer = ResponseWriter::new(&mut outbox, &date, Exchange::FAULT);
+/// writer.send(Status::BAD_REQUEST, [("Content-Type", &b"text/plain"[..])], b"no")?;
+/// assert_eq!(
+///     outbox.contiguous(),
+///     Some(
+///         &b"HTTP/1.1 400 Bad Request\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+///         Content-Type: text/plain\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno"[..]
+///     )
+/// );
+/// # Ok::<(), sockeye::http::ResponseError>(())
+/// ```
+#[derive(Debug)]
+pub struct ResponseWriter<'o> {
+    outbox: &'o mut Outbox,
+    date: &'o Date,
+    exchange: Exchange,
+}
+
+impl<'o> ResponseWriter<'o> {
+    /// A writer for the response of this exchange. `date` is the time of the response.
+    #[must_use]
+    pub fn new(outbox: &'o mut Outbox, date: &'o Date, exchange: Exchange) -> Self {
+        Self { outbox, date, exchange }
+    }
+
+    /// Appends a response with this body. To HEAD, the same without the body.
+    ///
+    /// An informational status (1xx) makes an interim response, after which another follows.
+    ///
+    /// # Errors
+    /// [`ResponseError`], and nothing is appended, if a field cannot be sent or if a response of
+    /// this status has no body and `body` is not empty.
+    pub fn send<'f>(
+        &mut self,
+        status: Status,
+        fields: impl IntoIterator<Item = (&'f str, &'f [u8]), IntoIter: Clone>,
+        body: &[u8],
+    ) -> Result<(), ResponseError> {
+        self.head(status, fields.into_iter(), body.len())?;
+        if !self.exchange.is_head && !body.is_empty() {
+            self.outbox.append(body);
+        }
+        Ok(())
+    }
+
+    /// As [`ResponseWriter::send`], with a body that is queued by reference and not copied.
+    ///
+    /// # Errors
+    /// As [`ResponseWriter::send`].
+    pub fn send_shared<'f>(
+        &mut self,
+        status: Status,
+        fields: impl IntoIterator<Item = (&'f str, &'f [u8]), IntoIter: Clone>,
+        body: Shared,
+    ) -> Result<(), ResponseError> {
+        self.head(status, fields.into_iter(), body.len())?;
+        if !self.exchange.is_head {
+            self.outbox.push_shared(body, 0);
+        }
+        Ok(())
+    }
+
+    fn head<'f>(
+        &mut self,
+        status: Status,
+        fields: impl Iterator<Item = (&'f str, &'f [u8])> + Clone,
+        body_bytes: usize,
+    ) -> Result<(), ResponseError> {
+        if body_bytes > 0 && !status.allows_body() {
+            return Err(ResponseError::BodyNotAllowed);
+        }
+        for (name, value) in fields.clone() {
+            check_field(status, name, value)?;
+        }
+        match status.line() {
+            Some(line) => self.outbox.append(line.as_bytes()),
+            None => self.outbox.append(&uncommon_status_line(status)),
+        };
+        if !status.is_informational() {
+            self.outbox.append(self.date.line());
+        }
+        for (name, value) in fields {
+            self.outbox.append(name.as_bytes());
+            self.outbox.append(b": ");
+            self.outbox.append(value);
+            self.outbox.append(b"\r\n");
+        }
+        if let Some(line) = self.connection_line(status) {
+            self.outbox.append(line);
+        }
+        if status.allows_body() {
+            self.append_content_length(body_bytes);
+        } else {
+            // RFC 9110 §8.6: none in 1xx and 204; in 304 it would be that of the response to GET.
+            self.outbox.append(b"\r\n");
+        }
+        Ok(())
+    }
+
+    fn connection_line(&self, status: Status) -> Option<&'static [u8]> {
+        match self.exchange {
+            _ if status.is_informational() => None,
+            Exchange { keep_alive: false, .. } => Some(b"Connection: close\r\n"),
+            // RFC 9112 §9.3: a client of 1.0 must be told that its wish is granted.
+            Exchange { version: Version::Http10, .. } => Some(b"Connection: keep-alive\r\n"),
+            Exchange { version: Version::Http11, .. } => None,
+        }
+    }
+
+    /// Appends the last field line and the empty line after it: filled from behind, as one piece.
+    fn append_content_length(&mut self, body_bytes: usize) {
+        let mut line = *b"Content-Length: 00000000000000000000\r\n\r\n";
+        const NAME_BYTES: usize = 16;
+        let mut start = line.len() - 4;
+        let mut rest = body_bytes;
+        loop {
+            start -= 1;
+            line[start] = digit(rest % 10);
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        line.copy_within(..NAME_BYTES, start - NAME_BYTES);
+        self.outbox.append(&line[start - NAME_BYTES..]);
+    }
+}
+
+fn check_field(status: Status, name: &str, value: &[u8]) -> Result<(), ResponseError> {
+    if !is_token(name.as_bytes()) {
+        return Err(ResponseError::FieldName);
+    }
+    if !is_field_value(value) {
+        return Err(ResponseError::FieldValue);
+    }
+    // The one response whose Connection is its sender's affair.
+    if status == Status::SWITCHING_PROTOCOLS && name.eq_ignore_ascii_case("connection") {
+        return Ok(());
+    }
+    if RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
+        return Err(ResponseError::ReservedField);
+    }
+    Ok(())
+}
+
+fn uncommon_status_line(status: Status) -> [u8; 15] {
+    let mut line = *b"HTTP/1.1 000 \r\n";
+    let code = usize::from(status.code());
+    line[9..12].copy_from_slice(&[digit(code / 100), digit(code / 10 % 10), digit(code % 10)]);
+    line
+}
+
+fn digit(number: usize) -> u8 {
+    b'0' + u8::try_from(number).unwrap_or_default()
+}
+
+/// Fields that the writer writes itself.
+const RESERVED: [&str; 5] =
+    ["content-length", "transfer-encoding", "connection", "keep-alive", "date"];
+
+/// Why a response cannot be sent: a mistake of the application's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseError {
+    /// A field name that is no token.
+    FieldName,
+    /// A field value with CR, LF, NUL or another control, or with white space around.
+    FieldValue,
+    /// A field that the writer writes itself.
+    ReservedField,
+    /// A body with a status that has none.
+    BodyNotAllowed,
+}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FieldName => "a field name must be a token, without spaces or separators",
+            Self::FieldValue => "a field value must not contain controls, or begin or end blank",
+            Self::ReservedField => {
+                "Content-Length, Transfer-Encoding, Connection, Keep-Alive and Date are written by \
+                the server"
+            }
+            Self::BodyNotAllowed => "responses of status 1xx, 204 and 304 have no body",
+        })
+    }
+}
+
+impl std::error::Error for ResponseError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP: Exchange = Exchange { version: Version::Http11, is_head: false, keep_alive: true };
+    const DATE: &str = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+
+    fn write(
+        exchange: Exchange,
+        status: Status,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Result<String, ResponseError> {
+        let (mut outbox, date) = (Outbox::default(), Date::from_unix(0));
+        let fields = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
+        let mut writer = ResponseWriter::new(&mut outbox, &date, exchange);
+        let result = writer.send(status, fields.clone(), body.as_bytes());
+        let bytes = outbox.contiguous().expect("one piece").to_vec();
+        if result.is_err() {
+            assert!(bytes.is_empty(), "whole or not at all");
+        }
+        let mut shared = Outbox::default();
+        let again = ResponseWriter::new(&mut shared, &date, exchange).send_shared(
+            status,
+            fields,
+            Shared::from(body.as_bytes()),
+        );
+        assert_eq!((again, shared.len()), (result, bytes.len()));
+        result.map(|()| String::from_utf8(bytes).expect("text"))
+    }
+
+    #[test]
+    fn a_response_has_date_length_and_body() {
+        let expected =
+            format!("HTTP/1.1 200 OK\r\n{DATE}X-A: b\r\nContent-Length: 13\r\n\r\nHello, world!");
+        assert_eq!(write(KEEP, Status::OK, &[("X-A", "b")], "Hello, world!"), Ok(expected));
+        let expected = format!("HTTP/1.1 404 Not Found\r\n{DATE}Content-Length: 0\r\n\r\n");
+        assert_eq!(write(KEEP, Status::NOT_FOUND, &[], ""), Ok(expected));
+        let status = Status::new(299).expect("a status");
+        let expected = format!("HTTP/1.1 299 \r\n{DATE}Content-Length: 0\r\n\r\n");
+        assert_eq!(write(KEEP, status, &[], ""), Ok(expected));
+    }
+
+    #[test]
+    fn lengths_are_written_in_full() {
+        for length in [1, 9, 10, 99, 100, 12_345] {
+            let response = write(KEEP, Status::OK, &[], &"x".repeat(length)).expect("a response");
+            assert!(response.contains(&format!("\r\nContent-Length: {length}\r\n\r\nx")));
+        }
+        let (mut outbox, date) = (Outbox::default(), Date::from_unix(0));
+        ResponseWriter::new(&mut outbox, &date, KEEP).append_content_length(usize::MAX);
+        let expected = format!("Content-Length: {}\r\n\r\n", usize::MAX);
+        assert_eq!(outbox.contiguous(), Some(expected.as_bytes()));
+    }
+
+    #[test]
+    fn the_connection_is_mentioned_when_it_must_be() {
+        let line = |version, keep_alive| {
+            let exchange = Exchange { version, keep_alive, is_head: false };
+            let response = write(exchange, Status::OK, &[], "").expect("a response");
+            let lines = response.split("\r\n").filter_map(|l| l.strip_prefix("Connection: "));
+            lines.map(str::to_owned).collect::<Vec<_>>().join(",")
+        };
+        assert_eq!(line(Version::Http11, true), "");
+        assert_eq!(line(Version::Http11, false), "close");
+        assert_eq!(line(Version::Http10, true), "keep-alive");
+        assert_eq!(line(Version::Http10, false), "close");
+    }
+
+    #[test]
+    fn some_responses_have_no_body() {
+        let head = Exchange { is_head: true, ..KEEP };
+        let expected = format!("HTTP/1.1 200 OK\r\n{DATE}Content-Length: 4\r\n\r\n");
+        assert_eq!(write(head, Status::OK, &[], "body"), Ok(expected));
+        for (status, line) in
+            [(Status::NO_CONTENT, "204 No Content"), (Status::NOT_MODIFIED, "304 Not Modified")]
+        {
+            let expected = format!("HTTP/1.1 {line}\r\n{DATE}\r\n");
+            assert_eq!(write(KEEP, status, &[], ""), Ok(expected));
+            assert_eq!(write(KEEP, status, &[], "x"), Err(ResponseError::BodyNotAllowed));
+        }
+        let expected = "HTTP/1.1 100 Continue\r\n\r\n".to_owned();
+        assert_eq!(write(Exchange::FAULT, Status::CONTINUE, &[], ""), Ok(expected));
+        let upgrade = [("Upgrade", "websocket"), ("Connection", "Upgrade")];
+        let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+            Connection: Upgrade\r\n\r\n";
+        let written = write(KEEP, Status::SWITCHING_PROTOCOLS, &upgrade, "");
+        assert_eq!(written.as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn fields_that_would_split_or_frame_the_response_are_refused() {
+        let cases = [
+            ("", "v", ResponseError::FieldName),
+            ("A B", "v", ResponseError::FieldName),
+            ("A:", "v", ResponseError::FieldName),
+            ("A\r\nB", "v", ResponseError::FieldName),
+            ("\u{e9}", "v", ResponseError::FieldName),
+            ("A", "v\r\nSet-Cookie: x", ResponseError::FieldValue),
+            ("A", "v\n", ResponseError::FieldValue),
+            ("A", "v\r", ResponseError::FieldValue),
+            ("A", "\0", ResponseError::FieldValue),
+            ("A", " v", ResponseError::FieldValue),
+            ("Content-Length", "5", ResponseError::ReservedField),
+            ("transfer-encoding", "chunked", ResponseError::ReservedField),
+            ("CONNECTION", "close", ResponseError::ReservedField),
+            ("Date", "x", ResponseError::ReservedField),
+        ];
+        for (name, value, error) in cases {
+            let fields = [("X-Good", "v"), (name, value)];
+            assert_eq!(write(KEEP, Status::OK, &fields, "body"), Err(error), "{name}: {value}");
+        }
+    }
+}

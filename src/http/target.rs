@@ -1,0 +1,218 @@
+//! [`Target`]: the request target in its four forms (RFC 9112 §3.2), and hosts (RFC 3986 §3.2).
+
+use super::Error;
+
+/// What a request asks for. Nothing is decoded.
+///
+/// An absolute-form target (as proxies get it) is taken apart, so that its path and query read
+/// like those of an origin-form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'b> {
+    raw: &'b str,
+    authority: Option<&'b str>,
+    path: &'b str,
+    query: Option<&'b str>,
+}
+
+impl<'b> Target<'b> {
+    /// Takes the target of a request with this method apart.
+    pub(super) fn parse(method: &str, raw: &'b str) -> Result<Self, Error> {
+        // RFC 9112 §3.2: no fragment, no white space; beyond ASCII nothing is a URI.
+        if !raw.bytes().fold(true, |sound, byte| sound & byte.is_ascii_graphic() & (byte != b'#')) {
+            return Err(Error::Target);
+        }
+        if method == "CONNECT" {
+            // RFC 9112 §3.2.3: with a port, always.
+            let ends_with_digit = raw.ends_with(|last: char| last.is_ascii_digit());
+            let is_authority = is_host(raw) && raw.contains(':') && ends_with_digit;
+            return Err(if is_authority { Error::Connect } else { Error::Target });
+        }
+        if raw.starts_with('/') {
+            return Ok(Self::split(raw, None, raw));
+        }
+        if raw == "*" && method == "OPTIONS" {
+            return Ok(Self { raw, authority: None, path: raw, query: None });
+        }
+        let (scheme, rest) = raw.split_once("://").ok_or(Error::Target)?;
+        if !SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+            return Err(Error::Target);
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if !is_host(authority) {
+            return Err(Error::Target);
+        }
+        Ok(Self::split(raw, Some(authority), path))
+    }
+
+    fn split(raw: &'b str, authority: Option<&'b str>, rest: &'b str) -> Self {
+        let (path, query) = match rest.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (rest, None),
+        };
+        // RFC 9110 §4.2.3: an empty path is the path "/".
+        Self { raw, authority, path: if path.is_empty() { "/" } else { path }, query }
+    }
+
+    /// The target as it was sent.
+    #[must_use]
+    pub fn raw(&self) -> &'b str {
+        self.raw
+    }
+
+    /// Host and port of an absolute-form target.
+    #[must_use]
+    pub fn authority(&self) -> Option<&'b str> {
+        self.authority
+    }
+
+    /// The path; `*` if the request is about the server as a whole.
+    #[must_use]
+    pub fn path(&self) -> &'b str {
+        self.path
+    }
+
+    /// What follows the first `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&'b str> {
+        self.query
+    }
+}
+
+/// Whether this is `uri-host [ ":" port ]` with a host (RFC 9110 §4.2.1 demands one).
+pub(super) fn is_host(value: &str) -> bool {
+    if let Some(rest) = value.strip_prefix('[') {
+        let Some((literal, port)) = rest.split_once(']') else { return false };
+        return is_ip_literal(literal) && (port.is_empty() || is_port(port.strip_prefix(':')));
+    }
+    let (name, port) = match value.split_once(':') {
+        Some((name, port)) => (name, is_port(Some(port))),
+        None => (value, true),
+    };
+    port && is_registered_name(name)
+}
+
+// RFC 3986 §3.2.3: a port may be empty; 65535 is the greatest there is.
+fn is_port(port: Option<&str>) -> bool {
+    port.is_some_and(|port| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && (port.is_empty() || port.parse::<u16>().is_ok())
+    })
+}
+
+// RFC 3986 §3.2.2: IPv6 addresses, and the literals of versions to come.
+fn is_ip_literal(literal: &str) -> bool {
+    if let Some(future) = literal.strip_prefix(['v', 'V']) {
+        let Some((version, address)) = future.split_once('.') else { return false };
+        let is_hex = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+        return is_hex
+            && !address.is_empty()
+            && address.bytes().all(|byte| byte == b':' || is_name_byte(byte));
+    }
+    literal.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+fn is_registered_name(name: &str) -> bool {
+    let Some(special) = name.bytes().position(|byte| !is_name_byte(byte)) else {
+        return !name.is_empty();
+    };
+    if !name.bytes().skip(special).all(|byte| byte == b'%' || is_name_byte(byte)) {
+        return false;
+    }
+    name.split('%')
+        .skip(1)
+        .all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit))
+}
+
+// RFC 3986 §2.2, §2.3: unreserved and sub-delims.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
+}
+
+const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(raw: &str) -> Result<(Option<&str>, &str, Option<&str>), Error> {
+        Target::parse("GET", raw).map(|t| (t.authority(), t.path(), t.query()))
+    }
+
+    #[test]
+    fn origin_and_absolute_forms_read_alike() {
+        assert_eq!(parts("/"), Ok((None, "/", None)));
+        assert_eq!(parts("/a/b?c=d?e"), Ok((None, "/a/b", Some("c=d?e"))));
+        assert_eq!(parts("/?"), Ok((None, "/", Some(""))));
+        assert_eq!(parts("//double//"), Ok((None, "//double//", None)));
+        assert_eq!(parts("http://h:80/a?b"), Ok((Some("h:80"), "/a", Some("b"))));
+        assert_eq!(parts("HTTPS://h"), Ok((Some("h"), "/", None)));
+        assert_eq!(parts("ws://h?q"), Ok((Some("h"), "/", Some("q"))));
+        assert_eq!(Target::parse("GET", "ws://h?q").map(|t| t.raw()), Ok("ws://h?q"));
+    }
+
+    #[test]
+    fn asterisk_and_authority_belong_to_their_methods() {
+        assert_eq!(Target::parse("OPTIONS", "*").map(|t| t.path()), Ok("*"));
+        assert_eq!(parts("*"), Err(Error::Target));
+        assert_eq!(Target::parse("CONNECT", "a:443"), Err(Error::Connect));
+        assert_eq!(Target::parse("CONNECT", "[::1]:443"), Err(Error::Connect));
+        for raw in ["a", "a:", "/", "http://a:1/", "*", "[::1]", ":443", "a:x"] {
+            assert_eq!(Target::parse("CONNECT", raw), Err(Error::Target), "{raw}");
+        }
+    }
+
+    #[test]
+    fn other_targets_are_refused() {
+        let targets = [
+            "a",
+            "a:80",
+            "?q",
+            "/#",
+            "/a#b",
+            "/\u{e9}",
+            "/\u{7f}",
+            "http:/a",
+            "http:a",
+            "http://",
+            "http:///a",
+            "ftp://h/",
+            "http://u@h/",
+            "http://u:p@h/",
+            "http://h:x/",
+            "http://[::1/",
+        ];
+        for raw in targets {
+            assert_eq!(parts(raw), Err(Error::Target), "{raw}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let hosts = [
+            "a",
+            "example.org",
+            "example.org:80",
+            "example.org:",
+            "127.0.0.1:65535",
+            "[::1]",
+            "[::ffff:1.2.3.4]:80",
+            "a_b",
+            "a%20b",
+            "[v1.a:b]",
+            "xn--bcher-kva.example",
+        ];
+        for host in hosts {
+            assert!(is_host(host), "{host}");
+        }
+        let others = [
+            "", ":80", "a b", "a/b", "a@b", "a:65536", "a:-1", "a:+1", "a:1:2", "::1", "[::1",
+            "[::1]80", "[]", "[a]", "a%2", "a%zz", "[v.a]", "[v1.]", "a?b", "a#b", "h\u{e9}",
+        ];
+        for host in others {
+            assert!(!is_host(host), "{host}");
+        }
+        // RFC 3986 §3.2.2: sub-delims, and so commas, may stand in a registered name.
+        assert!(is_host("a,b"));
+    }
+}

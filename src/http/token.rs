@@ -1,0 +1,62 @@
+//! The alphabets of RFC 9110 §5.5 and §5.6.2: tokens and field values.
+
+/// Whether these bytes are a token: a method, or a field name.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
+}
+
+/// Whether this byte may stand in a token.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
+}
+
+/// Whether these bytes may be sent as a field value: without CR, LF, NUL and other controls, and
+/// without white space around (a recipient would strip it).
+pub(super) fn is_field_value(bytes: &[u8]) -> bool {
+    let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    // No early exit, so that the compiler can use vectors.
+    let sound = bytes.iter().fold(true, |sound, byte| sound & is_field_value_byte(*byte));
+    sound && !edge(bytes.first()) && !edge(bytes.last())
+}
+
+/// Whether this byte may stand in a field value: visible, space, tab, or obs-text.
+pub(super) fn is_field_value_byte(byte: u8) -> bool {
+    (byte >= b' ') & (byte != 0x7f) | (byte == b'\t')
+}
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|')
+            || byte == b'~';
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_those_of_the_grammar() {
+        let bytes: Vec<u8> = (0..=255).filter(|byte| is_token_byte(*byte)).collect();
+        assert_eq!(
+            String::from_utf8(bytes).as_deref(),
+            Ok("!#$%&'*+-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ^_`abcdefghijklmnopqrstuvwxyz|~")
+        );
+        assert!(is_token(b"x-y") && !is_token(b"") && !is_token(b"x y"));
+    }
+
+    #[test]
+    fn values_have_no_controls_and_no_space_around() {
+        for value in [&b""[..], b"a", b"a\tb c", b"caf\xc3\xa9", b"\xff"] {
+            assert!(is_field_value(value), "{value:?}");
+        }
+        for value in [&b" a"[..], b"a ", b"\ta", b"a\r\nb", b"a\nb", b"a\rb", b"\0", b"\x7f"] {
+            assert!(!is_field_value(value), "{value:?}");
+        }
+    }
+}
