@@ -3,7 +3,7 @@
 //! The drawing in the module's head says how. What is kept between turns is scratch memory.
 
 use super::{
-    Batch, Deliveries, Sink, SubscriberId, TopicId, Variant,
+    Batch, Deliveries, NONE, Sink, SubscriberId, TopicId, Variant,
     batch::{Coalesced, Individual, Selection},
     index32,
     subscriber::Subscribers,
@@ -271,10 +271,12 @@ impl Grouping {
 
     /// Adds a topic to the sets of its members.
     fn add_topic(&mut self, number: u32, topic: TopicId, members: &[Member]) {
+        // Neighbours mostly come from the same set and go to the same one.
+        let (mut parent, mut child) = (NONE, NONE);
         for member in members {
-            let entry = &mut self.set_of[member.subscriber.index()];
-            let individual = *entry & INDIVIDUAL;
-            let mut set = *entry & !INDIVIDUAL;
+            let entry = self.set_of[member.subscriber.index()];
+            let individual = entry & INDIVIDUAL;
+            let mut set = entry & !INDIVIDUAL;
             if set == 0 {
                 set = index32(member.variant.index());
                 self.recipients.push(Recipient {
@@ -283,15 +285,23 @@ impl Grouping {
                     individual: individual != 0,
                 });
             }
-            let parent = &mut self.sets[set as usize];
-            let child = if parent.child_of == number {
-                parent.child
-            } else if set == ALONE || self.sets.len() - FIRST_SET >= self.max_sets {
-                ALONE
-            } else {
-                self.new_child(set, number, topic)
-            };
+            if set != parent {
+                parent = set;
+                child = self.child(set, number, topic);
+            }
             self.set_of[member.subscriber.index()] = child | individual;
+        }
+    }
+
+    /// The set that has one topic more than this one.
+    fn child(&mut self, set: u32, number: u32, topic: TopicId) -> u32 {
+        let entry = self.sets[set as usize];
+        if entry.child_of == number {
+            entry.child
+        } else if set == ALONE || self.sets.len() - FIRST_SET >= self.max_sets {
+            ALONE
+        } else {
+            self.new_child(set, number, topic)
         }
     }
 
@@ -305,9 +315,20 @@ impl Grouping {
 
     /// Counting sort of the recipients by set; the entries of `set_of` go back to zero.
     fn sort(&mut self) {
+        let (mut last, mut is_sorted) = (0, true);
         for recipient in &self.recipients {
             let set = self.set_of[recipient.subscriber.index()] & !INDIVIDUAL;
             self.sets[set as usize].count += 1;
+            is_sorted &= last <= set;
+            last = set;
+        }
+        if is_sorted {
+            // So it is whenever no subscriber has two of the topics.
+            std::mem::swap(&mut self.grouped, &mut self.recipients);
+            for recipient in &self.grouped {
+                self.set_of[recipient.subscriber.index()] = 0;
+            }
+            return;
         }
         // `child` has served; from here on it is where the set's next recipient goes.
         let mut start = 0;
