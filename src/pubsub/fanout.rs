@@ -298,7 +298,8 @@ impl Grouping {
         let entry = self.sets[set as usize];
         if entry.child_of == number {
             entry.child
-        } else if set == ALONE || self.sets.len() - FIRST_SET >= self.max_sets {
+        } else if self.sets.len() - FIRST_SET >= self.max_sets {
+            // Once reached, the limit stays reached: whoever is in this set stays in it.
             ALONE
         } else {
             self.new_child(set, number, topic)

@@ -180,7 +180,7 @@ impl PubSub {
     /// # Errors
     /// [`Error::TooManySubscribers`].
     pub fn add(&mut self, owner: Key, variant: Variant) -> Result<SubscriberId, Error> {
-        self.subscribers.insert(owner, variant, self.turn.len())
+        self.subscribers.insert(owner, variant)
     }
 
     /// Removes a subscriber and all its subscriptions. Its id must not be used any more.
@@ -306,7 +306,8 @@ impl PubSub {
         deliveries
     }
 
-    /// Notes whether another worker has subscribers of a topic.
+    /// Notes whether another worker has subscribers of a topic. What this takes is bounded by
+    /// that worker's own limits.
     pub fn note_interest(&mut self, worker: u8, topic: &[u8], interested: bool) {
         if interested {
             let topic = self.topics.intern(topic);

@@ -61,13 +61,9 @@ impl Subscribers {
         Self { entries: Vec::new(), free: Vec::new(), max_len }
     }
 
-    /// A new subscriber to whom `message_count` messages of this turn are of no concern.
-    pub(super) fn insert(
-        &mut self,
-        owner: Key,
-        variant: Variant,
-        message_count: u32,
-    ) -> Result<SubscriberId, Error> {
+    /// A new subscriber without topics. It needs no mark even if the number had another owner in
+    /// this turn, because it gets one when it subscribes to a topic with messages.
+    pub(super) fn insert(&mut self, owner: Key, variant: Variant) -> Result<SubscriberId, Error> {
         if self.len() >= self.max_len {
             return Err(Error::TooManySubscribers);
         }
@@ -75,7 +71,7 @@ impl Subscribers {
             let entry = &mut self.entries[id.index()];
             entry.owner = owner;
             entry.variant = variant;
-            entry.mark = if entry.individual { message_count } else { 0 };
+            entry.mark = 0;
             entry.is_live = true;
             return Ok(id);
         }
@@ -203,13 +199,13 @@ mod tests {
     fn numbers_are_used_again() {
         let mut subscribers = Subscribers::with_limit(2);
         let key = Key::new(1, 0);
-        let first = subscribers.insert(key, Variant::PLAIN, 0).unwrap();
-        subscribers.insert(key, Variant::PLAIN, 0).unwrap();
-        let full = subscribers.insert(key, Variant::PLAIN, 0);
+        let first = subscribers.insert(key, Variant::PLAIN).unwrap();
+        subscribers.insert(key, Variant::PLAIN).unwrap();
+        let full = subscribers.insert(key, Variant::PLAIN);
         assert_eq!(full, Err(Error::TooManySubscribers));
         subscribers.remove(first);
         assert!(!subscribers.contains(first));
-        assert_eq!(subscribers.insert(key, Variant::PLAIN, 0), Ok(first));
+        assert_eq!(subscribers.insert(key, Variant::PLAIN), Ok(first));
         assert_eq!(subscribers.bound(), 2);
     }
 }
