@@ -1,0 +1,395 @@
+//! [`Fanout`]: hands a turn's messages to the members of its topics, each set built once.
+//!
+//! The drawing in the module's head says how. What is kept between turns is scratch memory.
+
+use super::{
+    Batch, Deliveries, NONE, Sink, SubscriberId, TopicId, Variant,
+    batch::{Coalesced, Individual, Selection},
+    index32,
+    subscriber::Subscribers,
+    topic::{Member, Topics},
+    turn::Turn,
+};
+use crate::base::Key;
+
+#[derive(Debug)]
+pub(super) struct Fanout {
+    grouping: Grouping,
+    indices: Vec<u32>,
+    positions: Vec<u32>,
+    // The messages of the present set, or of the only topic.
+    set: Coalesced,
+    selection: Selection,
+}
+
+impl Fanout {
+    pub(super) fn with_limit(max_sets: usize) -> Self {
+        Self {
+            grouping: Grouping::with_limit(max_sets),
+            indices: Vec::new(),
+            positions: Vec::new(),
+            set: Coalesced::default(),
+            selection: Selection::default(),
+        }
+    }
+
+    /// Delivers everything that was published in this turn.
+    pub(super) fn drain(
+        &mut self,
+        topics: &Topics,
+        subscribers: &Subscribers,
+        turn: &Turn,
+        sink: &mut impl Sink,
+    ) -> Deliveries {
+        let mut deliveries = Deliveries::default();
+        match turn.touched[..] {
+            [] => {}
+            [topic] => {
+                self.drain_topic(topic, topics, subscribers, turn, &mut deliveries.to(sink));
+            }
+            _ => self.drain_sets(topics, subscribers, turn, &mut deliveries.to(sink)),
+        }
+        self.set.clear();
+        self.selection.clear();
+        deliveries
+    }
+
+    /// Delivers what is pending for one subscriber.
+    pub(super) fn drain_one(
+        &mut self,
+        id: SubscriberId,
+        topics: &Topics,
+        subscribers: &Subscribers,
+        turn: &Turn,
+        sink: &mut impl Sink,
+    ) -> Deliveries {
+        let mut deliveries = Deliveries::default();
+        self.deliver_alone(id, topics, subscribers, turn, &mut deliveries.to(sink));
+        self.selection.clear();
+        deliveries
+    }
+
+    /// One topic only: its members get the same, but for the individuals among them.
+    fn drain_topic(
+        &mut self,
+        id: TopicId,
+        topics: &Topics,
+        subscribers: &Subscribers,
+        turn: &Turn,
+        out: &mut Counted<'_, impl Sink>,
+    ) {
+        let topic = &topics[id];
+        self.positions.clear();
+        for &individual in &turn.individuals {
+            self.positions.extend(topics.position(id, individual, subscribers));
+        }
+        self.positions.sort_unstable();
+        self.indices.clear();
+        turn.collect(topic.first_pending, &mut self.indices);
+        for variant in Variant::ALL {
+            if topic.variants[variant.index()] == 0 {
+                continue;
+            }
+            self.set.build(&turn.messages, &self.indices, variant);
+            let batch = self.set.batch();
+            let mut start = 0;
+            for &position in &self.positions {
+                let position = position as usize;
+                out.deliver_members(&topic.members[start..position], variant, &batch);
+                start = position + 1;
+                let member = topic.members[position];
+                if member.variant == variant {
+                    let mark = subscribers[member.subscriber].mark;
+                    let individual = Individual { subscriber: member.subscriber, variant, mark };
+                    let batch = self.selection.select(&self.set, &turn.messages, individual);
+                    out.deliver(member.owner, &batch);
+                }
+            }
+            out.deliver_members(&topic.members[start..], variant, &batch);
+        }
+    }
+
+    /// Several topics: subscribers of the same ones get the same.
+    fn drain_sets(
+        &mut self,
+        topics: &Topics,
+        subscribers: &Subscribers,
+        turn: &Turn,
+        out: &mut Counted<'_, impl Sink>,
+    ) {
+        self.grouping.group(topics, subscribers, turn);
+        let mut start = 0;
+        for index in 0..self.grouping.sets.len() {
+            let end = start + self.grouping.sets[index].count as usize;
+            if start == end {
+                continue;
+            }
+            if index == ALONE as usize {
+                for at in start..end {
+                    let id = self.grouping.grouped[at].subscriber;
+                    self.deliver_alone(id, topics, subscribers, turn, out);
+                }
+                start = end;
+                continue;
+            }
+            self.indices.clear();
+            let variant = self.grouping.collect(index, topics, turn, &mut self.indices);
+            self.set.build(&turn.messages, &self.indices, variant);
+            let batch = self.set.batch();
+            for recipient in &self.grouping.grouped[start..end] {
+                if recipient.individual {
+                    let subscriber = recipient.subscriber;
+                    let mark = subscribers[subscriber].mark;
+                    let individual = Individual { subscriber, variant, mark };
+                    let batch = self.selection.select(&self.set, &turn.messages, individual);
+                    out.deliver(recipient.owner, &batch);
+                } else {
+                    out.deliver(recipient.owner, &batch);
+                }
+            }
+            start = end;
+        }
+    }
+
+    /// One subscriber, from its own list of topics.
+    fn deliver_alone(
+        &mut self,
+        id: SubscriberId,
+        topics: &Topics,
+        subscribers: &Subscribers,
+        turn: &Turn,
+        out: &mut Counted<'_, impl Sink>,
+    ) {
+        let subscriber = &subscribers[id];
+        self.indices.clear();
+        let mut touched_count = 0;
+        for membership in subscriber.memberships.as_slice() {
+            let topic = &topics[membership.topic];
+            if topic.has_pending(subscriber.mark) {
+                turn.collect(topic.first_pending, &mut self.indices);
+                touched_count += 1;
+            }
+        }
+        if touched_count > 1 {
+            self.indices.sort_unstable();
+        }
+        let individual =
+            Individual { subscriber: id, variant: subscriber.variant, mark: subscriber.mark };
+        let batch = self.selection.build(&turn.messages, &mut self.indices, individual);
+        out.deliver(subscriber.owner, &batch);
+    }
+}
+
+/// A sink, and what it got.
+struct Counted<'a, S> {
+    sink: &'a mut S,
+    deliveries: &'a mut Deliveries,
+}
+
+impl Deliveries {
+    fn to<'a, S: Sink>(&'a mut self, sink: &'a mut S) -> Counted<'a, S> {
+        Counted { sink, deliveries: self }
+    }
+}
+
+impl<S: Sink> Counted<'_, S> {
+    fn deliver_members(&mut self, members: &[Member], variant: Variant, batch: &Batch<'_>) {
+        for member in members.iter().filter(|member| member.variant == variant) {
+            self.deliver(member.owner, batch);
+        }
+    }
+
+    fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
+        if batch.message_count() > 0 {
+            self.sink.deliver(owner, batch);
+            self.deliveries.batches += 1;
+            self.deliveries.messages += batch.message_count() as u64;
+        }
+    }
+}
+
+/// Sorts the members of all touched topics by the set of touched topics that each has.
+#[derive(Debug)]
+struct Grouping {
+    // By subscriber: its set so far, and the bit `INDIVIDUAL`. Invariant: zero between drains.
+    set_of: Vec<u32>,
+    // First the roots (the empty set, for each variant), then `ALONE`, then the others.
+    sets: Vec<Set>,
+    // In the order in which the topics came upon them.
+    recipients: Vec<Recipient>,
+    // The same ones, by set.
+    grouped: Vec<Recipient>,
+    max_sets: usize,
+}
+
+/// A set of touched topics: those of its parent and one more.
+#[derive(Clone, Copy, Debug)]
+struct Set {
+    parent: u32,
+    topic: TopicId,
+    // The set with one topic more, valid for the topic with the number `child_of` in the turn.
+    child: u32,
+    child_of: u32,
+    // Number of recipients.
+    count: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recipient {
+    owner: Key,
+    subscriber: SubscriberId,
+    individual: bool,
+}
+
+impl Grouping {
+    fn with_limit(max_sets: usize) -> Self {
+        Self {
+            set_of: Vec::new(),
+            sets: Vec::new(),
+            recipients: Vec::new(),
+            grouped: Vec::new(),
+            max_sets: max_sets.min(INDIVIDUAL as usize - 1),
+        }
+    }
+
+    fn group(&mut self, topics: &Topics, subscribers: &Subscribers, turn: &Turn) {
+        self.set_of.resize(subscribers.bound(), 0);
+        self.sets.clear();
+        self.sets.resize(FIRST_SET, Set::EMPTY);
+        self.recipients.clear();
+        for individual in &turn.individuals {
+            self.set_of[individual.index()] |= INDIVIDUAL;
+        }
+        for (number, &topic) in turn.touched.iter().enumerate() {
+            self.add_topic(index32(number), topic, &topics[topic].members);
+        }
+        self.sort();
+        for individual in &turn.individuals {
+            self.set_of[individual.index()] = 0;
+        }
+    }
+
+    /// Adds a topic to the sets of its members.
+    fn add_topic(&mut self, number: u32, topic: TopicId, members: &[Member]) {
+        // Neighbours mostly come from the same set and go to the same one.
+        let (mut parent, mut child) = (NONE, NONE);
+        for member in members {
+            let entry = self.set_of[member.subscriber.index()];
+            let individual = entry & INDIVIDUAL;
+            let mut set = entry & !INDIVIDUAL;
+            if set == 0 {
+                set = index32(member.variant.index());
+                self.recipients.push(Recipient {
+                    owner: member.owner,
+                    subscriber: member.subscriber,
+                    individual: individual != 0,
+                });
+            }
+            if set != parent {
+                parent = set;
+                child = self.child(set, number, topic);
+            }
+            self.set_of[member.subscriber.index()] = child | individual;
+        }
+    }
+
+    /// The set that has one topic more than this one.
+    fn child(&mut self, set: u32, number: u32, topic: TopicId) -> u32 {
+        let entry = self.sets[set as usize];
+        if entry.child_of == number {
+            entry.child
+        } else if self.sets.len() - FIRST_SET >= self.max_sets {
+            // Once reached, the limit stays reached: whoever is in this set stays in it.
+            ALONE
+        } else {
+            self.new_child(set, number, topic)
+        }
+    }
+
+    fn new_child(&mut self, parent: u32, number: u32, topic: TopicId) -> u32 {
+        let child = index32(self.sets.len());
+        self.sets[parent as usize].child = child;
+        self.sets[parent as usize].child_of = number;
+        self.sets.push(Set { parent, topic, ..Set::EMPTY });
+        child
+    }
+
+    /// Counting sort of the recipients by set; the entries of `set_of` go back to zero.
+    fn sort(&mut self) {
+        let (mut last, mut is_sorted) = (0, true);
+        for recipient in &self.recipients {
+            let set = self.set_of[recipient.subscriber.index()] & !INDIVIDUAL;
+            self.sets[set as usize].count += 1;
+            is_sorted &= last <= set;
+            last = set;
+        }
+        if is_sorted {
+            // So it is whenever no subscriber has two of the topics.
+            std::mem::swap(&mut self.grouped, &mut self.recipients);
+            for recipient in &self.grouped {
+                self.set_of[recipient.subscriber.index()] = 0;
+            }
+            return;
+        }
+        // `child` has served; from here on it is where the set's next recipient goes.
+        let mut start = 0;
+        for set in &mut self.sets {
+            set.child = start;
+            start += set.count;
+        }
+        self.grouped.clear();
+        self.grouped.extend_from_slice(&self.recipients);
+        for recipient in &self.recipients {
+            let entry = &mut self.set_of[recipient.subscriber.index()];
+            let set = &mut self.sets[(std::mem::take(entry) & !INDIVIDUAL) as usize];
+            self.grouped[set.child as usize] = *recipient;
+            set.child += 1;
+        }
+    }
+
+    /// Appends the indices of a set's messages in publish order, and returns its variant.
+    fn collect(
+        &self,
+        index: usize,
+        topics: &Topics,
+        turn: &Turn,
+        indices: &mut Vec<u32>,
+    ) -> Variant {
+        let mut at = index;
+        let mut topic_count = 0;
+        while at >= FIRST_SET {
+            let set = self.sets[at];
+            turn.collect(topics[set.topic].first_pending, indices);
+            topic_count += 1;
+            at = set.parent as usize;
+        }
+        if topic_count > 1 {
+            indices.sort_unstable();
+        }
+        Variant::ALL[at]
+    }
+}
+
+impl Set {
+    const EMPTY: Self =
+        Self { parent: 0, topic: TopicId::new(0), child: 0, child_of: u32::MAX, count: 0 };
+}
+
+/// The set of those for whom the limit left none.
+#[allow(clippy::cast_possible_truncation, reason = "a handful")]
+const ALONE: u32 = Variant::COUNT as u32;
+
+const FIRST_SET: usize = Variant::COUNT + 1;
+
+const INDIVIDUAL: u32 = 1 << 31;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scratch_entries_are_small() {
+        assert_eq!(size_of::<Recipient>(), 16);
+        assert_eq!(size_of::<Set>(), 20);
+    }
+}
