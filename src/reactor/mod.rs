@@ -9,14 +9,14 @@ use std::{io, net::SocketAddr, time::Duration};
 use crate::base::{Key, Outbox, Shared};
 
 mod batch;
-#[allow(unsafe_code, reason = "speaks to the kernel")]
+#[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod buffers;
 mod entries;
 mod epoll;
 mod listener;
-#[allow(unsafe_code, reason = "speaks to the kernel")]
+#[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod sys;
-#[allow(unsafe_code, reason = "speaks to the kernel")]
+#[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod uring;
 
 pub use epoll::EpollReactor;

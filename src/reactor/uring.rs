@@ -163,8 +163,8 @@ impl UringReactor {
     }
 
     /// Queues an entry. If the queue is full, the kernel takes what is in it first.
-    fn push(&mut self, entry: squeue::Entry) {
-        while self.ring.push(&entry).is_err() {
+    fn push(&mut self, entry: impl std::borrow::Borrow<squeue::Entry>) {
+        while self.ring.push(entry.borrow()).is_err() {
             self.submit();
         }
     }
@@ -337,7 +337,7 @@ impl UringReactor {
             return None;
         }
         match (reaped.result, piece) {
-            (1.., Some(piece)) => return Some(Received::Bytes(key, piece)),
+            (1.., Some(piece)) => Some(Received::Bytes(key, piece)),
             (result, piece) => {
                 if let Some(piece) = piece {
                     self.buffers.release(piece);
