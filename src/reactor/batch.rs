@@ -31,8 +31,13 @@ enum Bytes {
     TakenBack,
 }
 
-#[derive(Debug)]
-struct Header(libc::msghdr, [(usize, usize); PIECES]);
+struct Header(libc::msghdr, [libc::iovec; PIECES]);
+
+impl std::fmt::Debug for Header {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Header({} pieces)", self.0.msg_iovlen)
+    }
+}
 
 impl Default for Batch {
     fn default() -> Self {
@@ -74,6 +79,8 @@ impl Batch {
                 let entry = opcode::SendMsg::new(types::Fd(fd), &raw const header.0)
                     .flags(FLAGS as u32)
                     .build();
+                let gathered: usize = header.1.iter().map(|piece| piece.iov_len).sum();
+                let entry = silent_if(gathered == bytes.len(), entry);
                 (Bytes::Gathered(bytes, header), entry)
             }
         };
@@ -126,17 +133,25 @@ impl Batch {
 #[allow(clippy::cast_possible_truncation, reason = "the rest of a longer one is sent later")]
 fn send_entry(fd: RawFd, bytes: &[u8]) -> squeue::Entry {
     let len = bytes.len().min(MAX_SEND_BYTES) as u32;
-    opcode::Send::new(types::Fd(fd), bytes.as_ptr(), len).flags(FLAGS).build()
+    let entry = opcode::Send::new(types::Fd(fd), bytes.as_ptr(), len).flags(FLAGS).build();
+    silent_if(bytes.len() <= MAX_SEND_BYTES, entry)
+}
+
+/// A send of everything has no completion when it succeeds. One that covers only the first part
+/// has, so that the rest comes back.
+fn silent_if(complete: bool, entry: squeue::Entry) -> squeue::Entry {
+    if complete { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }
 
 fn gather(bytes: &Outbox) -> Box<Header> {
     let mut pieces = [IoSlice::new(&[]); PIECES];
     let count = bytes.slices(&mut pieces);
-    let mut header = Box::new(Header(sys::message_header(&[]), [(0, 0); PIECES]));
+    let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+    let mut header = Box::new(Header(sys::message_header(&[]), [none; PIECES]));
     for (kept, piece) in header.1.iter_mut().zip(&pieces[..count]) {
-        *kept = (piece.as_ptr() as usize, piece.len());
+        *kept = libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() };
     }
-    header.0.msg_iov = header.1.as_mut_ptr().cast();
+    header.0.msg_iov = header.1.as_mut_ptr();
     header.0.msg_iovlen = count;
     header
 }

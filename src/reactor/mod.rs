@@ -66,7 +66,7 @@ pub trait Reactor: Sized {
     /// A bound and listening socket.
     type Listener;
     /// A connected socket that has not been opened yet. Dropping it closes the connection.
-    type Socket;
+    type Socket: std::fmt::Debug;
 
     /// Begins to accept connections, under a number of the caller's choice.
     ///

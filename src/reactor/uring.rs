@@ -174,7 +174,7 @@ impl UringReactor {
         let Some(entry) = self.sockets.get_mut(key) else { return };
         entry.batch = self.batch.number();
         let send = make(&mut self.batch, entry.socket.as_raw_fd());
-        self.push(send.flags(squeue::Flags::SKIP_SUCCESS));
+        self.push(send);
         if self.batch.is_full() {
             self.submit();
         }
