@@ -1,1 +1,7 @@
-//! Being written.
+//! Floor 0: kernels that touch every byte, each with a plain twin that it is tested against.
+
+mod mask;
+mod utf8;
+
+pub use mask::mask;
+pub use utf8::{InvalidUtf8, Utf8, from_utf8};
