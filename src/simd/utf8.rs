@@ -50,7 +50,7 @@ impl Utf8 {
         let whole = from_utf8(whole)?;
         if !tail.is_empty() {
             self.pending[..tail.len()].copy_from_slice(tail);
-            self.len = tail.len() as u8;
+            self.len = u8::try_from(tail.len()).unwrap_or(3);
         }
         Ok((joined, whole))
     }
