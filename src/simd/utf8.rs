@@ -71,7 +71,7 @@ impl Utf8 {
                 Err(e) if e.error_len().is_some() => return Err(InvalidUtf8),
                 Err(_) => {
                     self.pending[end - 1] = *byte;
-                    self.len = end as u8;
+                    self.len = u8::try_from(end).unwrap_or(3);
                 }
             }
         }
