@@ -92,6 +92,11 @@ pub trait Reactor: Sized {
     /// Sends a buffer that goes to other sockets too, without copying it.
     fn send_shared(&mut self, key: Key, bytes: &Shared);
 
+    /// Whether the kernel refuses to take more for this socket now. Settles at once what was sent
+    /// to it so far; its `Unsent` and `Writable` come through `next` all the same. For whoever
+    /// sends much to one socket between two waits, and has to stop when the peer is slow.
+    fn is_blocked(&mut self, key: Key) -> bool;
+
     /// Stops receiving. Idempotent.
     fn pause(&mut self, key: Key);
 
