@@ -6,7 +6,10 @@
 
 use std::{
     mem,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::reactor::Waker;
@@ -15,6 +18,9 @@ use crate::reactor::Waker;
 #[derive(Debug)]
 pub struct Mailbox<T> {
     queue: Mutex<Queue<T>>,
+    // Invariant: whether the queue has letters. Changed under the lock; read without, so that a
+    // reader that has none pays no more than a load.
+    has_letters: AtomicBool,
     waker: OnceLock<Waker>,
     max_bytes: usize,
 }
@@ -40,7 +46,8 @@ impl<T> Mailbox<T> {
     #[must_use]
     pub fn with_limit(max_bytes: usize) -> Self {
         let queue = Queue { letters: Vec::new(), bytes: 0, is_closed: false };
-        Self { queue: Mutex::new(queue), waker: OnceLock::new(), max_bytes }
+        let has_letters = AtomicBool::new(false);
+        Self { queue: Mutex::new(queue), has_letters, waker: OnceLock::new(), max_bytes }
     }
 
     /// Says how the reader is woken. Before that nobody is.
@@ -59,6 +66,7 @@ impl<T> Mailbox<T> {
         let mut queue = self.lock();
         let was_empty = queue.letters.is_empty();
         queue.push(letter, bytes, self.max_bytes)?;
+        self.has_letters.store(true, Ordering::Release);
         drop(queue);
         if was_empty {
             self.wake();
@@ -76,6 +84,7 @@ impl<T> Mailbox<T> {
             refused += usize::from(queue.push(letter, bytes, self.max_bytes).is_err());
         }
         let is_first = was_empty && !queue.letters.is_empty();
+        self.has_letters.store(!queue.letters.is_empty(), Ordering::Release);
         drop(queue);
         if is_first {
             self.wake();
@@ -92,12 +101,13 @@ impl<T> Mailbox<T> {
         } else {
             letters.append(&mut queue.letters);
         }
+        self.has_letters.store(false, Ordering::Release);
     }
 
     /// Whether there is something to take.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lock().letters.is_empty()
+        !self.has_letters.load(Ordering::Acquire)
     }
 
     /// Refuses letters from now on, and drops those that are there.
@@ -106,6 +116,7 @@ impl<T> Mailbox<T> {
         queue.is_closed = true;
         queue.bytes = 0;
         let letters = mem::take(&mut queue.letters);
+        self.has_letters.store(false, Ordering::Release);
         // A letter's own drop may post another one.
         drop(queue);
         drop(letters);

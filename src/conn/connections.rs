@@ -154,17 +154,18 @@ impl Connections {
         self.cork.clear();
     }
 
-    /// Whether what has been produced for the corked connection is enough for one turn. If so,
-    /// decoding stops until it has settled.
-    pub fn check_full(&mut self, key: Key) -> bool {
-        if self.corked != Some(key) || self.cork.len() < FULL_TURN_BYTES {
-            return false;
+    /// Whether more may be decoded for this connection in this turn. Not if enough has been
+    /// produced for it: decoding then stops until that has settled.
+    #[inline]
+    pub fn goes_on(&mut self, key: Key) -> bool {
+        let Some(connection) = self.slab.get_mut(key) else { return false };
+        let produced = self.cork.len() + connection.queued_bytes();
+        if produced < FULL_TURN_BYTES {
+            return connection.may_decode();
         }
-        if let Some(connection) = self.slab.get_mut(key) {
-            connection.is_full = true;
-        }
+        connection.is_full = true;
         self.await_settled(key);
-        true
+        false
     }
 
     /// Where to append what is to be sent. The connection's stage is up to the caller.
@@ -207,6 +208,22 @@ impl Connections {
         }
         connection.sent_in_turn = self.turn;
         reactor.send_shared(key, bytes);
+        true
+    }
+
+    /// Sends what is queued for this connection now. Returns `false` if the kernel is known to
+    /// take nothing more.
+    pub fn send_queued<R: Reactor>(&mut self, reactor: &mut R, key: Key) -> bool {
+        let Some(connection) = self.slab.get_mut(key) else { return true };
+        if connection.is_blocked {
+            return false;
+        }
+        if let Some(mut outbox) = connection.outbox.take()
+            && !outbox.is_empty()
+        {
+            connection.sent_in_turn = self.turn;
+            reactor.send(key, &mut outbox);
+        }
         true
     }
 
@@ -301,13 +318,7 @@ impl Connections {
             Stage::Aborting => return self.close(reactor, key),
             _ => {}
         }
-        if !connection.is_blocked
-            && let Some(mut outbox) = connection.outbox.take()
-            && !outbox.is_empty()
-        {
-            connection.sent_in_turn = self.turn;
-            reactor.send(key, &mut outbox);
-        }
+        self.send_queued(reactor, key);
         self.update_reading(reactor, key);
         self.end(reactor, key);
     }
