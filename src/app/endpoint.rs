@@ -1,7 +1,7 @@
 //! [`Endpoint`]: a WebSocket route as the worker sees it. The one virtual call on the way of a
 //! message ends here: below it everything knows the handler's type.
 
-use std::rc::Rc;
+use std::{any::Any, rc::Rc};
 
 use slab::Slab;
 
@@ -16,6 +16,8 @@ use crate::{base::Key, http::Status, ws::Message};
 /// A route, its handler, and the data of its sockets.
 pub(super) trait Endpoint {
     fn config(&self) -> &Rc<WebSocketConfig>;
+    /// The handler, for functions that know its type.
+    fn handler(&mut self) -> &mut dyn Any;
     fn upgrade(&mut self, request: &Request<'_>) -> Answer;
     /// Takes the verdict of a [`PendingUpgrade`].
     fn judge(&mut self, verdict: AnyVerdict) -> Answer;
@@ -83,6 +85,10 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
         &self.config
     }
 
+    fn handler(&mut self) -> &mut dyn Any {
+        &mut self.handler
+    }
+
     fn upgrade(&mut self, request: &Request<'_>) -> Answer {
         let Upgrade(decision) = self.handler.upgrade(request);
         match decision {
@@ -107,7 +113,7 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
     }
 
     fn open(&mut self, core: &mut Core, at: Place) {
-        self.with(core, at, |handler, socket| handler.open(socket));
+        self.with(core, at, H::open);
     }
 
     #[inline]
@@ -128,7 +134,7 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
     }
 
     fn drain(&mut self, core: &mut Core, at: Place) {
-        self.with(core, at, |handler, socket| handler.drain(socket));
+        self.with(core, at, H::drain);
     }
 
     fn dropped(&mut self, core: &mut Core, at: Place, dropped: Dropped) {
