@@ -4,6 +4,7 @@
 
 #[doc(hidden)]
 pub mod base;
+pub mod client;
 #[doc(hidden)]
 pub mod http;
 #[doc(hidden)]
