@@ -37,12 +37,21 @@ impl Outbox {
     ///
     /// What one call appends is contiguous.
     pub fn append(&mut self, bytes: &[u8]) -> &mut [u8] {
-        if self.tail.len() + bytes.len() > CHUNK_BYTES && !self.tail.is_empty() {
+        self.append_two(&[], bytes)
+    }
+
+    /// Copies two pieces to the end, side by side, and lends the copy of the second.
+    #[inline]
+    pub fn append_two(&mut self, head: &[u8], body: &[u8]) -> &mut [u8] {
+        let len = head.len() + body.len();
+        if self.tail.len() + len > CHUNK_BYTES && !self.tail.is_empty() {
             self.close_tail();
         }
+        self.tail.reserve(len);
+        self.tail.extend_from_slice(head);
         let start = self.tail.len();
-        self.tail.extend_from_slice(bytes);
-        self.len += bytes.len();
+        self.tail.extend_from_slice(body);
+        self.len += len;
         &mut self.tail[start..]
     }
 
