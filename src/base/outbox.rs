@@ -4,7 +4,7 @@
 //! contiguous send. Shared buffers are queued by reference and never copied. Whoever sends looks
 //! at [`Outbox::slices`], tells the kernel, and calls [`Outbox::advance`] with what it took.
 
-use std::{collections::VecDeque, io::IoSlice, mem};
+use std::{collections::VecDeque, io::IoSlice, mem, ops::Range};
 
 use super::Shared;
 
@@ -28,8 +28,8 @@ pub struct Outbox {
 pub enum Chunk {
     /// Bytes of this connection alone.
     Owned(Vec<u8>),
-    /// Bytes that other connections send as well.
-    Shared(Shared),
+    /// A range of bytes that other connections send as well.
+    Shared(Shared, Range<usize>),
 }
 
 impl Outbox {
@@ -37,49 +37,69 @@ impl Outbox {
     ///
     /// What one call appends is contiguous.
     pub fn append(&mut self, bytes: &[u8]) -> &mut [u8] {
-        if self.tail.len() + bytes.len() > CHUNK_BYTES && !self.tail.is_empty() {
+        self.append_two(&[], bytes)
+    }
+
+    /// Copies two pieces to the end, side by side, and lends the copy of the second.
+    #[inline]
+    pub fn append_two(&mut self, head: &[u8], body: &[u8]) -> &mut [u8] {
+        let len = head.len() + body.len();
+        if self.tail.len() + len > CHUNK_BYTES && !self.tail.is_empty() {
             self.close_tail();
         }
+        self.tail.reserve(len);
+        self.tail.extend_from_slice(head);
         let start = self.tail.len();
-        self.tail.extend_from_slice(bytes);
-        self.len += bytes.len();
+        self.tail.extend_from_slice(body);
+        self.len += len;
         &mut self.tail[start..]
+    }
+
+    /// Makes room for `additional` bytes, so that appending them moves nothing.
+    pub fn reserve(&mut self, additional: usize) {
+        if self.tail.len() + additional > CHUNK_BYTES {
+            self.close_tail();
+        }
+        self.tail.reserve(additional);
     }
 
     /// Queues a shared buffer from its byte `skip` on.
     pub fn push_shared(&mut self, bytes: Shared, skip: usize) {
-        if skip >= bytes.len() {
-            return;
-        }
-        if skip > 0 && !self.is_empty() {
-            self.append(&bytes[skip..]);
-            return;
-        }
-        self.close_tail();
-        self.offset += skip;
-        self.len += bytes.len() - skip;
-        self.queue.push_back(Chunk::Shared(bytes));
+        let end = bytes.len();
+        self.push_shared_range(bytes, skip.min(end)..end);
     }
 
-    /// Moves everything that `other` holds behind what this holds.
+    /// Queues a range of a shared buffer.
+    ///
+    /// # Panics
+    /// If the buffer ends before the range does.
+    pub fn push_shared_range(&mut self, bytes: Shared, range: Range<usize>) {
+        assert!(range.end <= bytes.len(), "a range inside of the buffer");
+        if !range.is_empty() {
+            self.push(Chunk::Shared(bytes, range));
+        }
+    }
+
+    /// Moves everything that `other` holds behind what this holds. What is small is copied, so
+    /// that many small moves do not end in many small pieces.
     pub fn append_outbox(&mut self, mut other: Self) {
         if self.is_empty() {
             *self = other;
             return;
         }
-        if other.queue.is_empty() {
-            self.append(&other.tail[other.offset..]);
-            return;
-        }
         other.close_tail();
+        let mut skip = other.offset;
         for chunk in other.queue {
+            let skip = mem::take(&mut skip);
             match chunk {
-                chunk if other.offset > 0 => {
-                    self.append(&chunk.bytes()[mem::take(&mut other.offset)..]);
+                Chunk::Shared(bytes, range) => {
+                    self.push_shared_range(bytes, range.start + skip..range.end);
                 }
-                Chunk::Shared(bytes) => self.push_shared(bytes, 0),
+                Chunk::Owned(bytes) if skip == 0 && bytes.len() > COPY_BYTES => {
+                    self.push(Chunk::Owned(bytes));
+                }
                 Chunk::Owned(bytes) => {
-                    self.append(&bytes);
+                    self.append(&bytes[skip..]);
                 }
             }
         }
@@ -149,6 +169,12 @@ impl Outbox {
         self.len = 0;
     }
 
+    fn push(&mut self, chunk: Chunk) {
+        self.close_tail();
+        self.len += chunk.bytes().len();
+        self.queue.push_back(chunk);
+    }
+
     fn close_tail(&mut self) {
         if !self.tail.is_empty() {
             self.queue.push_back(Chunk::Owned(mem::take(&mut self.tail)));
@@ -160,13 +186,15 @@ impl Chunk {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Owned(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+            Self::Shared(bytes, range) => &bytes[range.clone()],
         }
     }
 }
 
 /// Small writes gather into chunks of this size, so that a slow peer's memory returns in steps.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Owned pieces up to this size are copied rather than queued by themselves.
+const COPY_BYTES: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -198,15 +226,54 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.append(b"reply");
         outbox.push_shared(bytes.clone(), 0);
+        outbox.push_shared_range(bytes.clone(), 2..5);
         let mut slices = [IoSlice::new(&[]); 4];
-        assert_eq!(outbox.slices(&mut slices), 2);
+        assert_eq!(outbox.slices(&mut slices), 3);
         assert_eq!(slices[1].as_ptr(), bytes.as_ptr());
+        assert_eq!((&*slices[2], slices[2].as_ptr()), (&b"oad"[..], bytes[2..].as_ptr()));
+        assert_eq!(outbox.len(), 5 + 9 + 3);
+    }
+
+    #[test]
+    fn moving_between_outboxes_copies_only_what_is_small() {
+        let (mut outbox, mut other) = (Outbox::default(), Outbox::default());
+        outbox.append(b"first");
+        let place = other.append(&[1; COPY_BYTES + 1]).as_ptr();
+        outbox.append_outbox(other);
+        let mut small = Outbox::default();
+        small.append(b"small");
+        outbox.append_outbox(small);
+        outbox.append(b"er");
+        let mut slices = [IoSlice::new(&[]); 4];
+        assert_eq!(outbox.slices(&mut slices), 3);
+        assert_eq!(slices[1].as_ptr(), place);
+        assert_eq!(&*slices[2], b"smaller");
+    }
+
+    #[test]
+    fn what_room_was_made_for_is_appended_in_place() {
+        let mut outbox = Outbox::default();
+        outbox.append(&[0; 10]);
+        for additional in [100, CHUNK_BYTES] {
+            outbox.reserve(additional);
+            let first = outbox.append(b"x").as_ptr();
+            let rest = outbox.append(&vec![0; additional - 1]).as_ptr();
+            assert_eq!(first.wrapping_add(1), rest);
+        }
+        assert_eq!(outbox.len(), 10 + 100 + CHUNK_BYTES);
+    }
+
+    #[test]
+    #[should_panic(expected = "inside of the buffer")]
+    fn a_range_must_lie_inside_of_the_buffer() {
+        Outbox::default().push_shared_range(Shared::from(&b"abc"[..]), 2..4);
     }
 
     #[derive(Debug, Clone)]
     enum Operation {
         Append(usize),
         Share(usize, usize),
+        ShareRange(usize, usize, usize),
         Move(usize, usize),
         Advance(usize),
     }
@@ -215,7 +282,9 @@ mod tests {
         prop_oneof![
             (0..100_000_usize).prop_map(Operation::Append),
             (0..50_usize, 0..60_usize).prop_map(|(len, skip)| Operation::Share(len, skip)),
-            (0..50_usize, 0..50_usize).prop_map(|(own, shared)| Operation::Move(own, shared)),
+            (0..50_usize, 0..60_usize, 0..60_usize)
+                .prop_map(|(len, start, end)| Operation::ShareRange(len, start, end)),
+            (0..9000_usize, 0..50_usize).prop_map(|(own, shared)| Operation::Move(own, shared)),
             (0..200_000_usize).prop_map(Operation::Advance),
         ]
     }
@@ -240,6 +309,12 @@ mod tests {
                         let bytes = make(len);
                         outbox.push_shared(Shared::from(&bytes[..]), skip);
                         model.extend(&bytes[skip.min(len)..]);
+                    }
+                    Operation::ShareRange(len, start, end) => {
+                        let (bytes, end) = (make(len), end.min(len));
+                        let range = start.min(end)..end;
+                        outbox.push_shared_range(Shared::from(&bytes[..]), range.clone());
+                        model.extend(&bytes[range]);
                     }
                     Operation::Move(own, shared) => {
                         let (own, shared) = (make(own), make(shared));

@@ -40,3 +40,5 @@ pub use response_head::{ResponseHead, ResponseHeadDecoder, ResponseStep};
 pub use router::{MAX_PARAMETERS, Match, NoMatch, Parameters, RouteError, Router};
 pub use status::Status;
 pub use target::Target;
+pub(crate) use target::is_host;
+pub(crate) use token::{is_field_value, is_token};

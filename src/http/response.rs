@@ -116,8 +116,10 @@ impl<'o> ResponseWriter<'o> {
         if body_bytes > 0 && !status.allows_body() {
             return Err(ResponseError::BodyNotAllowed);
         }
+        let mut names_upgrade = false;
         for (name, value) in fields.clone() {
             check_field(status, name, value)?;
+            names_upgrade |= name.eq_ignore_ascii_case("upgrade");
         }
         match status.line() {
             Some(line) => self.outbox.append(line.as_bytes()),
@@ -132,7 +134,7 @@ impl<'o> ResponseWriter<'o> {
             self.outbox.append(value);
             self.outbox.append(b"\r\n");
         }
-        if let Some(line) = self.connection_line(status) {
+        if let Some(line) = self.connection_line(status, names_upgrade) {
             self.outbox.append(line);
         }
         if status.allows_body() {
@@ -144,9 +146,17 @@ impl<'o> ResponseWriter<'o> {
         Ok(())
     }
 
-    fn connection_line(&self, status: Status) -> Option<&'static [u8]> {
+    fn connection_line(&self, status: Status, names_upgrade: bool) -> Option<&'static [u8]> {
         match self.exchange {
             _ if status.is_informational() => None,
+            // RFC 9110 §7.8: who sends Upgrade (in a 426, say) names it in Connection.
+            Exchange { keep_alive: false, .. } if names_upgrade => {
+                Some(b"Connection: upgrade, close\r\n")
+            }
+            Exchange { version: Version::Http10, .. } if names_upgrade => {
+                Some(b"Connection: upgrade, keep-alive\r\n")
+            }
+            _ if names_upgrade => Some(b"Connection: upgrade\r\n"),
             Exchange { keep_alive: false, .. } => Some(b"Connection: close\r\n"),
             // RFC 9112 §9.3: a client of 1.0 must be told that its wish is granted.
             Exchange { version: Version::Http10, .. } => Some(b"Connection: keep-alive\r\n"),
@@ -301,6 +311,24 @@ mod tests {
         assert_eq!(line(Version::Http11, false), "close");
         assert_eq!(line(Version::Http10, true), "keep-alive");
         assert_eq!(line(Version::Http10, false), "close");
+    }
+
+    #[test]
+    fn an_upgrade_that_is_offered_is_named_in_connection() {
+        let upgrade = [("Upgrade", "websocket")];
+        let old = Exchange { version: Version::Http10, ..KEEP };
+        for (exchange, line) in [
+            (KEEP, "upgrade"),
+            (old, "upgrade, keep-alive"),
+            (Exchange::FAULT, "upgrade, close"),
+            (Exchange { keep_alive: false, ..old }, "upgrade, close"),
+        ] {
+            let expected = format!(
+                "HTTP/1.1 426 Upgrade Required\r\n{DATE}Upgrade: websocket\r\n\
+                Connection: {line}\r\nContent-Length: 0\r\n\r\n"
+            );
+            assert_eq!(write(exchange, Status::UPGRADE_REQUIRED, &upgrade, ""), Ok(expected));
+        }
     }
 
     #[test]

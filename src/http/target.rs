@@ -79,7 +79,7 @@ impl<'b> Target<'b> {
 }
 
 /// Whether this is `uri-host [ ":" port ]` with a host (RFC 9110 §4.2.1 demands one).
-pub(super) fn is_host(value: &str) -> bool {
+pub(crate) fn is_host(value: &str) -> bool {
     if let Some(rest) = value.strip_prefix('[') {
         let Some((literal, port)) = rest.split_once(']') else { return false };
         return is_ip_literal(literal) && (port.is_empty() || is_port(port.strip_prefix(':')));

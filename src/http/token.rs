@@ -1,7 +1,7 @@
 //! The alphabets of RFC 9110 §5.5 and §5.6.2: tokens and field values.
 
 /// Whether these bytes are a token: a method, or a field name.
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
 }
 
@@ -12,7 +12,7 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 
 /// Whether these bytes may be sent as a field value: without CR, LF, NUL and other controls, and
 /// without white space around (a recipient would strip it).
-pub(super) fn is_field_value(bytes: &[u8]) -> bool {
+pub(crate) fn is_field_value(bytes: &[u8]) -> bool {
     let edge = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     // No early exit, so that the compiler can use vectors.
     let sound = bytes.iter().fold(true, |sound, byte| sound & is_field_value_byte(*byte));

@@ -306,6 +306,10 @@ impl Reactor for EpollReactor {
         }
     }
 
+    fn is_blocked(&mut self, key: Key) -> bool {
+        self.sockets.get_mut(key).is_some_and(|entry| entry.blocked)
+    }
+
     fn pause(&mut self, key: Key) {
         if let Some(entry) = self.sockets.get_mut(key) {
             entry.paused = true;

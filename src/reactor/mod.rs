@@ -9,6 +9,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use crate::base::{Key, Outbox, Shared};
 
 mod batch;
+mod blocking;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod buffers;
 mod entries;
@@ -19,6 +20,7 @@ mod sys;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod uring;
 
+pub use blocking::Connecting;
 pub use epoll::EpollReactor;
 pub use listener::{Address, Listener, connect};
 pub use sys::{Clock, Socket, allowed_processors, pin_thread, random, unix_time};
@@ -91,6 +93,11 @@ pub trait Reactor: Sized {
 
     /// Sends a buffer that goes to other sockets too, without copying it.
     fn send_shared(&mut self, key: Key, bytes: &Shared);
+
+    /// Whether the kernel refuses to take more for this socket now. Settles at once what was sent
+    /// to it so far; its `Unsent` and `Writable` come through `next` all the same. For whoever
+    /// sends much to one socket between two waits, and has to stop when the peer is slow.
+    fn is_blocked(&mut self, key: Key) -> bool;
 
     /// Stops receiving. Idempotent.
     fn pause(&mut self, key: Key);

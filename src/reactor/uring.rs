@@ -462,6 +462,11 @@ impl Reactor for UringReactor {
         }
     }
 
+    fn is_blocked(&mut self, key: Key) -> bool {
+        self.settle(key);
+        self.sockets.get_mut(key).is_some_and(|entry| entry.blocked)
+    }
+
     fn pause(&mut self, key: Key) {
         let Some(entry) = self.sockets.get_mut(key) else { return };
         if std::mem::replace(&mut entry.wanted, false) && entry.receiving {

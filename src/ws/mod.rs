@@ -1,1 +1,33 @@
-//! Being written.
+//! WebSocket without I/O (RFC 6455): bytes in, events and bytes out, for both roles.
+//!
+//! Reading: [`Decoder`] turns received bytes into [`Event`]s, unmasked and checked in place.
+//! Writing: [`append_frame`], [`append_close`] and [`frame`]. Opening: [`Opening`] and [`Origin`]
+//! for servers, [`ClientHandshake`] for clients. The closing handshake is its user's: this floor
+//! says what arrived, and writes what it is told to.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod close;
+mod decoder;
+mod encoder;
+mod error;
+mod frame;
+mod limits;
+mod message;
+mod opcode;
+mod opening;
+mod origin;
+mod partial;
+
+pub use client::{ClientHandshake, ClientHandshakeError, ClientRequest};
+pub use close::CloseCode;
+pub use decoder::{Decoder, Event, Role, Step};
+pub use encoder::{append_close, append_frame, frame, framed_length};
+pub use error::Error;
+pub use frame::{EncodedHeader, FrameHeader};
+pub use limits::Limits;
+pub use message::Message;
+pub use opcode::Opcode;
+pub use opening::{Accept, HandshakeError, Opening, append_accept};
+pub use origin::{Origin, OriginError};

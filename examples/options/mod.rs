@@ -1,0 +1,90 @@
+//! What the example servers have in common: their command line, the line that says that they are
+//! ready, and a clean end on SIGINT and SIGTERM.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser;
+use sockeye::{Address, App, Backend, Result, Server, WebSocketConfig};
+
+/// The options of every example.
+#[derive(Parser, Debug, Clone)]
+#[command(version)]
+pub(crate) struct Options {
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 for any free one
+    #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+    /// How to speak to the kernel: auto, uring or epoll
+    #[arg(long, default_value_t = Backend::Auto)]
+    pub(crate) backend: Backend,
+    /// Number of threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// Bytes of the longest message
+    #[arg(long, default_value_t = 16 << 10, value_name = "BYTES")]
+    pub(crate) max_payload: usize,
+    /// Seconds after which a silent socket is closed; 0 for never
+    #[arg(long, default_value_t = 120, value_name = "SECS")]
+    pub(crate) idle_timeout: u64,
+    /// Keep each thread on a core of its own
+    #[arg(long)]
+    pub(crate) pin: bool,
+    /// Microseconds to look for work before a thread sleeps
+    #[arg(long, default_value_t = 0, value_name = "MICROS")]
+    pub(crate) busy_poll: u64,
+}
+
+impl Options {
+    /// The settings of a WebSocket route, as far as they can be chosen.
+    pub(crate) fn websocket_config(&self) -> WebSocketConfig {
+        WebSocketConfig {
+            max_payload_length: self.max_payload,
+            idle_timeout: Duration::from_secs(self.idle_timeout),
+            ..WebSocketConfig::default()
+        }
+    }
+
+    /// Runs a server until it is told to stop.
+    pub(crate) fn serve(self, app: impl Fn(&Self) -> App + Send + Sync + 'static) -> ExitCode {
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+        match self.run(app) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn run(self, app: impl Fn(&Self) -> App + Send + Sync + 'static) -> Result<()> {
+        let options = self.clone();
+        let mut server = Server::new(move || app(&options)).backend(self.backend).pin(self.pin);
+        server = server.busy_poll(Duration::from_micros(self.busy_poll));
+        for address in self.listen {
+            server = server.listen(address);
+        }
+        if let Some(workers) = self.workers {
+            server = server.workers(workers);
+        }
+        let running = server.start()?;
+        let remote = running.remote();
+        let count = remote.worker_count();
+        let stop = move || remote.shutdown(GRACE);
+        if let Err(error) = ctrlc::set_handler(stop) {
+            eprintln!("warning: signals end this server without grace: {error}");
+        }
+        let urls: Vec<String> = running.addresses().iter().map(url).collect();
+        let plural = if count == 1 { "" } else { "s" };
+        println!("listening on {} ({}, {count} worker{plural})", urls.join(" "), running.backend());
+        running.join()
+    }
+}
+
+fn url(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => format!("ws://{address}"),
+        unix @ Address::Unix(_) => unix.to_string(),
+    }
+}
+
+/// How long clients have to say goodbye.
+const GRACE: Duration = Duration::from_secs(5);

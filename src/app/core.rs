@@ -1,0 +1,474 @@
+//! [`Core`]: what a handler can reach of its worker: connections, topics, counts. It knows no
+//! reactor: what handlers do is carried out when they have returned.
+
+use std::{collections::HashMap, rc::Rc};
+
+use super::{
+    Dropped, Limits, Prepared, Remote, SendError, SendStatus, SocketId, Stats, WebSocketConfig,
+    delivery::{Delivery, Later},
+    remote::{Interest, LETTER_BYTES, Letter},
+};
+use crate::{
+    base::{Key, Tick},
+    conn::{Connection, Connections, Stage},
+    pubsub::{self, Framed, PubSub, TurnFull, Variant},
+    ws::{self, CloseCode, Message, Opcode},
+};
+
+/// The state of a worker, without its reactor and its handlers.
+#[derive(Debug)]
+pub struct Core {
+    pub(super) connections: Connections,
+    pub(super) topics: PubSub,
+    // Of the WebSocket routes, by their numbers.
+    pub(super) configs: Vec<Rc<WebSocketConfig>>,
+    pub(super) stats: Stats,
+    pub(super) remote: Remote,
+    pub(super) worker: u8,
+    pub(super) limits: Rc<Limits>,
+    // What handlers are to be told, when the present one has returned.
+    pub(super) farewells: Vec<Farewell>,
+    pub(super) dropped: Vec<(Key, Dropped)>,
+    // Whose reading goes on, so that what they have stashed is to be decoded.
+    pub(super) resumed: Vec<Key>,
+    // Messages of this turn for each worker. Empty between turns.
+    pub(super) outgoing: Vec<Vec<(Letter, usize)>>,
+    // Only counted if there is a limit.
+    pub(super) connections_by_address: HashMap<std::net::IpAddr, usize>,
+}
+
+/// A WebSocket that is no longer open, whose handler has not been told.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    pub(super) key: Key,
+    pub(super) route: u16,
+    pub(super) slot: u32,
+    pub(super) code: u16,
+    pub(super) reason: Box<str>,
+    pub(super) is_clean: bool,
+}
+
+impl Core {
+    pub(super) fn new(remote: Remote, worker: u8, limits: Rc<Limits>) -> Self {
+        let outgoing = remote.workers().map(|_| Vec::new()).collect();
+        Self {
+            connections: Connections::with_limit(limits.max_connections, Tick::default()),
+            topics: PubSub::new(limits.topics),
+            configs: Vec::new(),
+            stats: Stats::default(),
+            remote,
+            worker,
+            limits,
+            farewells: Vec::new(),
+            dropped: Vec::new(),
+            resumed: Vec::new(),
+            outgoing,
+            connections_by_address: HashMap::new(),
+        }
+    }
+
+    // Sending
+
+    /// Frames a message for a WebSocket of this worker.
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        key: Key,
+        opcode: Opcode,
+        is_last: bool,
+        payload: &[u8],
+    ) -> SendStatus {
+        let status = self.admit(key, ws::framed_length(payload.len()), opcode);
+        if status.is_accepted()
+            && let Some(outbox) = self.connections.outbox(key)
+        {
+            ws::append_frame(outbox, is_last, opcode, payload, None);
+        }
+        status
+    }
+
+    pub(super) fn send_prepared(&mut self, key: Key, prepared: &Prepared) -> SendStatus {
+        let frame = prepared.frame();
+        let status = self.admit(key, frame.len(), Opcode::Binary);
+        if status.is_accepted()
+            && let Some(outbox) = self.connections.outbox(key)
+        {
+            super::delivery::append_shared(outbox, frame, 0..frame.len());
+        }
+        status
+    }
+
+    pub(super) fn send_fragment(
+        &mut self,
+        key: Key,
+        piece: Message<'_>,
+        is_last: bool,
+    ) -> SendStatus {
+        let Some(connection) = self.connections.get_mut(key) else { return SendStatus::Closed };
+        let is_first = !std::mem::take(&mut connection.is_fragmenting);
+        let opcode = if is_first { piece.opcode() } else { Opcode::Continuation };
+        let status = self.send(key, opcode, is_last, piece.as_bytes());
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.is_fragmenting = if status.is_accepted() { !is_last } else { !is_first };
+        }
+        status
+    }
+
+    /// Sends to a socket by its id: here at once, elsewhere by mail.
+    pub(super) fn send_to(&mut self, id: SocketId, prepared: &Prepared) -> SendStatus {
+        if id.worker_number() == self.worker {
+            return self.send_prepared(id.key(), prepared);
+        }
+        match self.remote.send_prepared(id, prepared) {
+            Ok(()) => SendStatus::Queued { bytes: prepared.len() },
+            Err(SendError::Full) => {
+                self.stats.mailbox_refused += 1;
+                SendStatus::Dropped
+            }
+            Err(SendError::Closed) => SendStatus::Closed,
+        }
+    }
+
+    /// Whether there is room for so many bytes more, and whether they are welcome.
+    #[inline]
+    fn admit(&mut self, key: Key, bytes: usize, opcode: Opcode) -> SendStatus {
+        let Some(connection) = self.connections.get(key).filter(|c| c.is_open()) else {
+            return SendStatus::Closed;
+        };
+        // RFC 6455 §5.4: only control frames may stand between the fragments of a message.
+        let is_control = matches!(opcode, Opcode::Ping | Opcode::Pong | Opcode::Close);
+        if connection.is_fragmenting && !is_control {
+            return self.refuse(key, bytes);
+        }
+        let is_blocked = connection.is_blocked();
+        if connection.subscriber.is_some() && self.topics.has_pending() {
+            self.deliver_pending(key);
+        }
+        let config = &self.configs[usize::from(self.route_of(key))];
+        let buffered = self.connections.buffered_bytes(key);
+        // What the kernel has not been asked to take is not backpressure, and still bounded.
+        let limit = match is_blocked {
+            true => config.max_backpressure,
+            false => config.max_backpressure.max(MAX_TURN_BYTES),
+        };
+        if buffered > 0 && buffered.saturating_add(bytes) > limit {
+            return self.refuse(key, bytes);
+        }
+        if config.reset_idle_timeout_on_send {
+            let now = self.connections.now();
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.heard = now;
+            }
+        }
+        self.stats.messages_out += u64::from(!is_control);
+        self.stats.bytes_out += bytes as u64;
+        if is_blocked { SendStatus::Queued { bytes: buffered + bytes } } else { SendStatus::Sent }
+    }
+
+    fn refuse(&mut self, key: Key, bytes: usize) -> SendStatus {
+        self.stats.dropped_messages += 1;
+        self.stats.dropped_bytes += bytes as u64;
+        let config = &self.configs[usize::from(self.route_of(key))];
+        if config.close_on_backpressure_limit {
+            self.abort(key, BACKPRESSURE);
+        }
+        SendStatus::Dropped
+    }
+
+    fn route_of(&self, key: Key) -> u16 {
+        self.connections.get(key).map_or(0, |connection| connection.route)
+    }
+
+    // Topics
+
+    pub(super) fn subscribe(&mut self, key: Key, topic: &[u8]) -> Result<bool, pubsub::Error> {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_open()) else {
+            return Err(pubsub::Error::UnknownSubscriber);
+        };
+        let id = match connection.subscriber {
+            Some(id) => id,
+            None => {
+                let id = self.topics.add(key, Variant::PLAIN)?;
+                connection.subscriber = Some(id);
+                id
+            }
+        };
+        let result = self.with_topics(|topics, sink| topics.subscribe(id, topic, sink));
+        self.tell_interest();
+        result
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: Key, topic: &[u8]) -> bool {
+        let Some(id) = self.connections.get(key).and_then(|connection| connection.subscriber)
+        else {
+            return false;
+        };
+        let was_subscribed = self.with_topics(|topics, sink| topics.unsubscribe(id, topic, sink));
+        self.tell_interest();
+        was_subscribed
+    }
+
+    /// Publishes to every worker; returns whether somebody gets it.
+    pub(super) fn publish(
+        &mut self,
+        from: Option<Key>,
+        topic: &[u8],
+        message: Message<'_>,
+    ) -> bool {
+        self.learn_interest();
+        let sender = from.and_then(|key| self.connections.get(key)?.subscriber);
+        let audience = self.topics.audience(topic);
+        if audience.subscribers == [0; Variant::COUNT] && audience.workers.is_empty() {
+            return false;
+        }
+        let framed = Framed::plain(ws::frame(message));
+        let published = match self.topics.publish(topic, sender, framed) {
+            Ok(published) => published,
+            Err(TurnFull(framed)) => {
+                self.end_topics_early();
+                self.topics.publish(topic, sender, framed).unwrap_or_default()
+            }
+        };
+        self.stats.published += 1;
+        published.subscribers + published.workers > 0
+    }
+
+    /// Publishes what came from elsewhere to the subscribers on this worker.
+    pub(super) fn publish_here(&mut self, topic: &[u8], framed: Framed) {
+        if let Err(TurnFull(framed)) = self.topics.publish_remote(topic, framed) {
+            self.end_topics_early();
+            // An empty turn has room for any message.
+            let _ = self.topics.publish_remote(topic, framed);
+        }
+    }
+
+    /// What is published and not delivered goes to the outboxes of the subscribers, since the
+    /// reactor cannot be spoken to now.
+    fn end_topics_early(&mut self) {
+        self.forward();
+        let _ = self.with_topics(|topics, sink| topics.drain(sink));
+    }
+
+    /// What is pending for one socket goes before what it is sent next.
+    fn deliver_pending(&mut self, key: Key) {
+        if let Some(id) = self.connections.get(key).and_then(|connection| connection.subscriber) {
+            let _ = self.with_topics(|topics, sink| topics.drain_one(id, sink));
+        }
+    }
+
+    fn with_topics<T>(
+        &mut self,
+        act: impl FnOnce(&mut PubSub, &mut Delivery<'_, Later>) -> T,
+    ) -> T {
+        let Self { connections, topics, configs, stats, dropped, .. } = self;
+        let mut sink = Delivery::new(connections, configs, stats, dropped, Later);
+        let result = act(topics, &mut sink);
+        let overflowed = sink.into_overflowed();
+        self.abort_overflowed(overflowed);
+        result
+    }
+
+    /// Drops those whose limit was reached and whose route says so.
+    pub(super) fn abort_overflowed(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            self.abort(key, BACKPRESSURE);
+        }
+    }
+
+    /// Tells the other workers which topics are wanted here, before any byte leaves from which
+    /// somebody could learn that they are.
+    fn tell_interest(&mut self) {
+        while let Some(change) = self.topics.next_interest_change() {
+            for worker in self.remote.workers().filter(|worker| *worker != self.worker) {
+                let interest = Interest { worker: self.worker, change: change.clone() };
+                // Without weight, so that it always finds room.
+                let _ = self.remote.interest(worker).post(interest, 0);
+            }
+        }
+    }
+
+    /// Notes which topics other workers want. Done before each publish: whoever saw that another
+    /// socket has subscribed may rely on its getting what is published then.
+    pub(super) fn learn_interest(&mut self) {
+        let mailbox = self.remote.interest(self.worker);
+        if mailbox.is_empty() {
+            return;
+        }
+        let mut news = Vec::new();
+        mailbox.take(&mut news);
+        for Interest { worker, change } in news {
+            self.topics.note_interest(worker, &change.topic, change.interested);
+        }
+    }
+
+    /// Posts this turn's messages to the workers that want them.
+    pub(super) fn forward(&mut self) {
+        if self.outgoing.len() < 2 {
+            return;
+        }
+        let mut any = false;
+        for message in self.topics.messages_of_turn() {
+            let bytes = message.framed.bytes() + LETTER_BYTES;
+            for worker in message.workers.iter() {
+                let topic = message.topic.clone();
+                let letter = Letter::Publish { topic, framed: message.framed.clone() };
+                self.outgoing[usize::from(worker)].push((letter, bytes));
+                any = true;
+            }
+        }
+        if !any {
+            return;
+        }
+        for worker in self.remote.workers() {
+            let letters = &mut self.outgoing[usize::from(worker)];
+            if !letters.is_empty() {
+                let refused = self.remote.letters(worker).post_all(letters.drain(..));
+                self.stats.mailbox_refused += refused as u64;
+            }
+        }
+    }
+
+    // Ending
+
+    /// The application closes: our close frame first, the peer's then (RFC 6455 §7.1.2).
+    pub(super) fn begin_close(&mut self, key: Key, status: Option<(CloseCode, &str)>) {
+        if !self.connections.get(key).is_some_and(Connection::is_open) {
+            return;
+        }
+        self.leave_topics(key);
+        if let Some(outbox) = self.connections.outbox(key) {
+            ws::append_close(outbox, status, None);
+        }
+        self.enter_stage(key, Stage::Closing);
+    }
+
+    pub(super) fn close_by_id(&mut self, id: SocketId, status: Option<(CloseCode, &str)>) {
+        if id.worker_number() == self.worker {
+            return self.begin_close(id.key(), status);
+        }
+        let status = status.map(|(code, reason)| (code, reason.into()));
+        // Without weight; refused only by a worker that has ended.
+        let _ = self.remote.post(id.worker_number(), Letter::Close { id, status }, 0);
+    }
+
+    /// The peer has done wrong, or its handler has: close with this code (RFC 6455 §7.1.7).
+    pub(super) fn fail(&mut self, key: Key, code: CloseCode, reason: &str) {
+        let Some(stage) = self.connections.get(key).map(|connection| connection.stage) else {
+            return;
+        };
+        if !matches!(stage, Stage::WebSocket | Stage::Closing) {
+            return;
+        }
+        self.leave_topics(key);
+        // After a close frame nothing may be sent (RFC 6455 §5.5.1).
+        if stage == Stage::WebSocket
+            && let Some(outbox) = self.connections.outbox(key)
+        {
+            ws::append_close(outbox, Some((code, reason)), None);
+        }
+        self.bid_farewell(key, code.code(), reason, false);
+        self.enter_stage(key, Stage::Ending);
+    }
+
+    /// The peer's close frame has come: answer it, unless it is the answer (RFC 6455 §5.5.1).
+    pub(super) fn peer_closed(&mut self, key: Key, status: Option<(CloseCode, &str)>) {
+        let Some(stage) = self.connections.get(key).map(|connection| connection.stage) else {
+            return;
+        };
+        if stage == Stage::WebSocket {
+            self.leave_topics(key);
+            if let Some(outbox) = self.connections.outbox(key) {
+                ws::append_close(outbox, status.map(|(code, _)| (code, "")), None);
+            }
+        }
+        let (code, reason) = status.map_or((CloseCode::NO_STATUS, ""), |status| status);
+        self.bid_farewell(key, code.code(), reason, true);
+        self.enter_stage(key, Stage::Ending);
+    }
+
+    /// The connection is dropped as soon as the reactor can be told.
+    pub(super) fn abort(&mut self, key: Key, reason: &str) {
+        let Some(connection) = self.connections.get(key) else { return };
+        match connection.stage {
+            Stage::Aborting | Stage::Closed => return,
+            Stage::WebSocket | Stage::Closing => {
+                self.leave_topics(key);
+                self.bid_farewell(key, CloseCode::ABNORMAL.code(), reason, false);
+            }
+            Stage::Http | Stage::Answering | Stage::Ending => {}
+        }
+        self.enter_stage(key, Stage::Aborting);
+    }
+
+    /// The connection ended without a close frame: its socket follows when all has left.
+    pub(super) fn lose(&mut self, key: Key, reason: &str) {
+        self.leave_topics(key);
+        self.bid_farewell(key, CloseCode::ABNORMAL.code(), reason, false);
+        self.enter_stage(key, Stage::Ending);
+    }
+
+    /// The last byte to be sent has been queued.
+    pub(super) fn end(&mut self, key: Key) {
+        self.enter_stage(key, Stage::Ending);
+    }
+
+    fn bid_farewell(&mut self, key: Key, code: u16, reason: &str, is_clean: bool) {
+        let Some(connection) = self.connections.get(key) else { return };
+        // Those that are not WebSockets, and those that have been bidden farewell, have none.
+        if !matches!(connection.stage, Stage::WebSocket | Stage::Closing) {
+            return;
+        }
+        let (route, slot, reason) = (connection.route, connection.slot, reason.into());
+        self.farewells.push(Farewell { key, route, slot, code, reason, is_clean });
+        self.stats.websockets -= 1;
+    }
+
+    fn enter_stage(&mut self, key: Key, stage: Stage) {
+        let deadline = self.connections.now().after(self.limits.close_timeout);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.stage = stage;
+        connection.deadline = deadline;
+        // Whoever is being closed is read from, so that the end is noticed.
+        let was_paused = std::mem::take(&mut connection.pauses.application);
+        if stage == Stage::Ending {
+            let _ = connection.take_stash();
+        }
+        if was_paused && stage == Stage::Closing {
+            self.resumed.push(key);
+        }
+        self.connections.wake_at(key, deadline);
+        self.connections.touch(key);
+    }
+
+    /// Publishes of this turn still arrive; then there are no topics any more.
+    fn leave_topics(&mut self, key: Key) {
+        self.deliver_pending(key);
+        let connection = self.connections.get_mut(key);
+        if let Some(id) = connection.and_then(|connection| connection.subscriber.take()) {
+            self.topics.remove(id);
+            self.tell_interest();
+        }
+    }
+
+    // Reading
+
+    pub(super) fn set_paused(&mut self, key: Key, is_paused: bool) {
+        let now = self.connections.now();
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_open()) else {
+            return;
+        };
+        if std::mem::replace(&mut connection.pauses.application, is_paused) == is_paused {
+            return;
+        }
+        if !is_paused {
+            connection.heard = now;
+            connection.is_pinged = false;
+            self.resumed.push(key);
+        }
+        self.connections.touch(key);
+    }
+}
+
+/// What a handler may send to one socket in one turn, if `max_backpressure` is less.
+pub(super) const MAX_TURN_BYTES: usize = 16 << 20;
+const BACKPRESSURE: &str = "too slow: max_backpressure is reached";

@@ -1,0 +1,155 @@
+//! [`Delivery`]: brings published messages to their subscribers, within their limits.
+
+use std::{ops::Range, rc::Rc};
+
+use super::{Dropped, Stats, WebSocketConfig};
+use crate::{
+    base::{Key, Outbox, Shared},
+    conn::Connections,
+    pubsub::{Batch, Segment, Sink},
+    reactor::Reactor,
+};
+
+/// Takes what the topics of a worker deliver.
+pub(super) struct Delivery<'a, W> {
+    connections: &'a mut Connections,
+    configs: &'a [Rc<WebSocketConfig>],
+    stats: &'a mut Stats,
+    dropped: &'a mut Vec<(Key, Dropped)>,
+    // Those to be closed because of their limit: they cannot leave their topics while these
+    // deliver.
+    overflowed: Vec<Key>,
+    way: W,
+}
+
+/// How bytes go from here.
+pub(super) trait Way {
+    /// Sends a buffer at once, if nothing stands before it. If `false`, it is to be queued.
+    fn send(&mut self, connections: &mut Connections, key: Key, bytes: &Shared) -> bool;
+
+    /// Sends what is queued, and says whether the kernel has taken it.
+    fn flush(&mut self, connections: &mut Connections, key: Key) -> bool;
+}
+
+/// Everything is queued: the reactor cannot be spoken to.
+pub(super) struct Later;
+
+/// The reactor can be spoken to.
+pub(super) struct Now<'r, R>(pub(super) &'r mut R);
+
+impl<'a, W: Way> Delivery<'a, W> {
+    pub(super) fn new(
+        connections: &'a mut Connections,
+        configs: &'a [Rc<WebSocketConfig>],
+        stats: &'a mut Stats,
+        dropped: &'a mut Vec<(Key, Dropped)>,
+        way: W,
+    ) -> Self {
+        Self { connections, configs, stats, dropped, overflowed: Vec::new(), way }
+    }
+
+    /// Those that are to be closed.
+    pub(super) fn into_overflowed(self) -> Vec<Key> {
+        self.overflowed
+    }
+
+    /// Queues what there is room for, message by message, and drops the rest.
+    fn deliver_some(&mut self, owner: Key, batch: &Batch<'_>, config: &WebSocketConfig) {
+        let mut dropped = Dropped::default();
+        for message in batch.messages() {
+            let bytes = message.range().len();
+            let queued = self.connections.buffered_bytes(owner);
+            let has_room = queued == 0 || queued.saturating_add(bytes) <= config.max_backpressure;
+            if dropped.messages > 0 || !(has_room || self.way.flush(self.connections, owner)) {
+                dropped.messages += 1;
+                dropped.bytes += bytes as u64;
+                continue;
+            }
+            self.queue(owner, message);
+        }
+        let delivered = batch.message_count() as u64 - dropped.messages;
+        self.count(delivered, batch.len() as u64 - dropped.bytes);
+        if dropped.messages > 0 {
+            self.stats.dropped_messages += dropped.messages;
+            self.stats.dropped_bytes += dropped.bytes;
+            self.dropped.push((owner, dropped));
+            if config.close_on_backpressure_limit {
+                self.overflowed.push(owner);
+            }
+        }
+    }
+
+    fn queue(&mut self, owner: Key, segment: Segment<'_>) {
+        if let Some(outbox) = self.connections.outbox(owner) {
+            append_shared(outbox, segment.buffer(), segment.range());
+        }
+    }
+
+    fn count(&mut self, messages: u64, bytes: u64) {
+        self.stats.deliveries += messages;
+        self.stats.messages_out += messages;
+        self.stats.bytes_out += bytes;
+    }
+}
+
+impl<W: Way> Sink for Delivery<'_, W> {
+    fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
+        let Some(connection) = self.connections.get(owner).filter(|c| c.is_open()) else { return };
+        let config = &self.configs[usize::from(connection.route)];
+        // RFC 6455 §5.4: no message stands between the fragments of another.
+        if connection.is_fragmenting {
+            let (messages, bytes) = (batch.message_count() as u64, batch.len() as u64);
+            self.stats.dropped_messages += messages;
+            self.stats.dropped_bytes += bytes;
+            return self.dropped.push((owner, Dropped { messages, bytes }));
+        }
+        let queued = self.connections.buffered_bytes(owner);
+        let has_room = queued.saturating_add(batch.len()) <= config.max_backpressure;
+        if !(has_room || queued == 0 && batch.message_count() == 1) {
+            return self.deliver_some(owner, batch, &Rc::clone(config));
+        }
+        self.count(batch.message_count() as u64, batch.len() as u64);
+        if queued == 0
+            && let Some(whole) = batch.contiguous().and_then(|segment| segment.whole())
+            && self.way.send(self.connections, owner, whole)
+        {
+            return;
+        }
+        for segment in batch.segments() {
+            self.queue(owner, segment);
+        }
+    }
+}
+
+impl Way for Later {
+    fn send(&mut self, _: &mut Connections, _: Key, _: &Shared) -> bool {
+        false
+    }
+
+    fn flush(&mut self, _: &mut Connections, _: Key) -> bool {
+        false
+    }
+}
+
+impl<R: Reactor> Way for Now<'_, R> {
+    fn send(&mut self, connections: &mut Connections, key: Key, bytes: &Shared) -> bool {
+        connections.send_shared(self.0, key, bytes)
+    }
+
+    fn flush(&mut self, connections: &mut Connections, key: Key) -> bool {
+        connections.send_queued(self.0, key) && !self.0.is_blocked(key)
+    }
+}
+
+/// Queues a part of a shared buffer: by reference if it is large, else as a copy beside others.
+pub(super) fn append_shared(outbox: &mut Outbox, bytes: &Shared, range: Range<usize>) {
+    if range.len() < COPY_BELOW {
+        outbox.append(&bytes[range]);
+    } else {
+        outbox.push_shared_range(bytes.clone(), range);
+    }
+}
+
+/// A reference costs a slow peer's memory more than a copy of so few bytes, and its send more
+/// than a contiguous one.
+const COPY_BELOW: usize = 2 << 10;

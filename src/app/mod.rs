@@ -1,0 +1,53 @@
+//! Floor 5: what users touch, and the [`Worker`] that ties one core together.
+//!
+//! ```text
+//! Server ──▶ Worker<R> ──▶ Service ──▶ handlers ──▶ WebSocket, Context ──▶ Core
+//!            reactor       routes                   what they may do       connections, topics
+//! Remote ──▶ letters ──▶
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod backend;
+mod builder;
+mod config;
+mod context;
+mod core;
+mod delivery;
+mod endpoint;
+mod error;
+mod handler;
+mod limits;
+mod prepared;
+mod remote;
+mod request;
+mod response;
+mod send_status;
+mod server;
+mod service;
+mod socket_id;
+mod stats;
+mod upgrade;
+mod websocket;
+mod worker;
+
+pub use self::core::Core;
+pub use backend::Backend;
+pub use builder::App;
+pub use config::{Origin, WebSocketConfig};
+pub use context::{Close, Context};
+pub use error::{Error, Result};
+pub use handler::{OnMessage, WebSocketHandler, on_message};
+pub use limits::Limits;
+pub use prepared::Prepared;
+pub use remote::{Remote, SendError};
+pub use request::Request;
+pub use response::Response;
+pub use send_status::{Dropped, SendStatus};
+pub use server::{Running, Server};
+pub use service::Service;
+pub use socket_id::SocketId;
+pub use stats::Stats;
+pub use upgrade::{PendingUpgrade, Upgrade};
+pub use websocket::WebSocket;
+pub use worker::Worker;

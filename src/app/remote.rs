@@ -1,0 +1,250 @@
+//! [`Remote`]: reaches the workers from any thread.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    Context, Prepared, SocketId, Stats,
+    stats::Board,
+    upgrade::{AnyVerdict, Ticket},
+};
+use crate::{
+    cluster::{Full, Mailbox},
+    pubsub::{Framed, InterestChange, TopicName},
+    ws::{CloseCode, Message},
+};
+
+/// Reaches the workers of a server from any thread, also from the tasks of an async runtime.
+///
+/// Nothing here waits for a worker: requests are posted to its mailbox. Those of one thread to one
+/// worker are carried out in their order.
+///
+/// ```no_run
+/// use std::{thread, time::Duration};
+/// use sockeye::{App, Message, Server, WebSocket, on_message};
+///
+/// # fn main() -> sockeye::Result<()> {
+/// let chat = || App::new().websocket("/", on_message(
+///     |socket: &mut WebSocket<'_, ()>, _: Message<'_>| { socket.subscribe("news").ok(); },
+/// ));
+/// let running = Server::new(chat).listen("127.0.0.1:9001").start()?;
+/// let remote = running.remote();
+/// thread::spawn(move || remote.publish("news", "hello from outside"));
+/// running.join()
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Remote(Arc<[Desk]>);
+
+/// What of a worker can be reached from outside.
+#[derive(Debug)]
+struct Desk {
+    letters: Mailbox<Letter>,
+    // Apart from the letters, because it is read in the middle of a turn: see `Core::publish`.
+    interest: Mailbox<Interest>,
+    board: Board,
+}
+
+/// Which topics another worker wants, or wants no more.
+#[derive(Debug)]
+pub(super) struct Interest {
+    pub(super) worker: u8,
+    pub(super) change: InterestChange,
+}
+
+/// What a worker is asked to do.
+pub(super) enum Letter {
+    /// Send to one socket.
+    Send { id: SocketId, prepared: Prepared },
+    /// Deliver to the topic's subscribers on this worker.
+    Publish { topic: TopicName, framed: Framed },
+    /// Begin the closing handshake of one socket.
+    Close { id: SocketId, status: Option<(CloseCode, Box<str>)> },
+    /// Drop the connection of one socket.
+    Abort { id: SocketId },
+    /// Answer a request for a WebSocket.
+    Answer { ticket: Ticket, verdict: AnyVerdict },
+    /// Call a function of the application.
+    Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
+    /// End.
+    Shutdown { grace: Duration },
+}
+
+/// Why something could not be posted to a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendError {
+    /// The worker has too much to do: its mailbox is at `max_mailbox_bytes`. Nothing was posted.
+    Full,
+    /// There is no such worker, or it has ended.
+    Closed,
+}
+
+impl Remote {
+    pub(super) fn new(workers: usize, max_mailbox_bytes: usize) -> Self {
+        let desk = |_| Desk {
+            letters: Mailbox::with_limit(max_mailbox_bytes),
+            interest: Mailbox::with_limit(max_mailbox_bytes),
+            board: Board::default(),
+        };
+        Self((0..workers).map(desk).collect())
+    }
+
+    /// Sends a message to one socket. If it has been closed, or is closed before the message
+    /// arrives, nothing happens.
+    ///
+    /// # Errors
+    /// [`SendError`], if the worker cannot be reached.
+    pub fn send<'m>(&self, id: SocketId, message: impl Into<Message<'m>>) -> Result<(), SendError> {
+        self.send_prepared(id, &Prepared::new(message))
+    }
+
+    /// Sends a message that has been framed before.
+    ///
+    /// # Errors
+    /// As [`Remote::send`].
+    pub fn send_prepared(&self, id: SocketId, prepared: &Prepared) -> Result<(), SendError> {
+        let letter = Letter::Send { id, prepared: prepared.clone() };
+        self.post(id.worker_number(), letter, prepared.len() + LETTER_BYTES)
+    }
+
+    /// Publishes a message to all subscribers of a topic, on all workers. It is framed once.
+    ///
+    /// # Errors
+    /// [`SendError`], if one of the workers could not be reached; the others have the message.
+    pub fn publish<'m>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<(), SendError> {
+        let framed = Prepared::new(message).into_framed();
+        let topic = TopicName::from(topic.as_bytes());
+        let bytes = framed.bytes() + LETTER_BYTES;
+        let mut result = Ok(());
+        for worker in self.workers() {
+            let letter = Letter::Publish { topic: topic.clone(), framed: framed.clone() };
+            result = result.and(self.post(worker, letter, bytes));
+        }
+        result
+    }
+
+    /// Begins the closing handshake of one socket (RFC 6455 §7.1.2), with a code that may be sent:
+    /// see [`CloseCode`].
+    ///
+    /// # Errors
+    /// [`SendError`], if the worker cannot be reached.
+    pub fn close(&self, id: SocketId, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        let status = Some((code, reason.into()));
+        self.post(id.worker_number(), Letter::Close { id, status }, 0)
+    }
+
+    /// Drops the connection of one socket, without a close frame.
+    ///
+    /// # Errors
+    /// [`SendError`], if the worker cannot be reached.
+    pub fn abort(&self, id: SocketId) -> Result<(), SendError> {
+        self.post(id.worker_number(), Letter::Abort { id }, 0)
+    }
+
+    /// Calls a function on a worker's thread, between two turns. It must not wait for anything.
+    ///
+    /// # Errors
+    /// [`SendError`], if the worker cannot be reached; the function is dropped then.
+    pub fn run_on(
+        &self,
+        worker: usize,
+        function: impl FnOnce(&mut Context<'_>) + Send + 'static,
+    ) -> Result<(), SendError> {
+        let number = u8::try_from(worker).map_err(|_| SendError::Closed)?;
+        self.post(number, Letter::Run(Box::new(function)), LETTER_BYTES)
+    }
+
+    /// What each worker has done.
+    #[must_use]
+    pub fn stats(&self) -> Vec<Stats> {
+        self.0.iter().map(|desk| desk.board.read()).collect()
+    }
+
+    /// The sum over all workers.
+    #[must_use]
+    pub fn total_stats(&self) -> Stats {
+        self.stats().into_iter().fold(Stats::default(), |mut sum, stats| {
+            sum += stats;
+            sum
+        })
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Ends the server: it accepts no more, closes every WebSocket with 1001, answers the requests
+    /// it has, and gives all that was sent the time `grace` to leave. Then it drops what is left.
+    ///
+    /// A second call can only shorten the time.
+    pub fn shutdown(&self, grace: Duration) {
+        for worker in self.workers() {
+            // Refused only by a worker that has ended.
+            let _ = self.post(worker, Letter::Shutdown { grace }, 0);
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "at most 256 workers")]
+    pub(super) fn workers(&self) -> impl Iterator<Item = u8> + use<> {
+        (0..self.0.len()).map(|worker| worker as u8)
+    }
+
+    pub(super) fn letters(&self, worker: u8) -> &Mailbox<Letter> {
+        &self.0[usize::from(worker)].letters
+    }
+
+    pub(super) fn interest(&self, worker: u8) -> &Mailbox<Interest> {
+        &self.0[usize::from(worker)].interest
+    }
+
+    pub(super) fn board(&self, worker: u8) -> &Board {
+        &self.0[usize::from(worker)].board
+    }
+
+    pub(super) fn post(&self, worker: u8, letter: Letter, bytes: usize) -> Result<(), SendError> {
+        let desk = self.0.get(usize::from(worker)).ok_or(SendError::Closed)?;
+        desk.letters.post(letter, bytes).map_err(|error| match error {
+            Full::NoRoom(_) => SendError::Full,
+            Full::Closed(_) => SendError::Closed,
+        })
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Remote({} workers)", self.worker_count())
+    }
+}
+
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Send { .. } => "Send",
+            Self::Publish { .. } => "Publish",
+            Self::Close { .. } => "Close",
+            Self::Abort { .. } => "Abort",
+            Self::Answer { .. } => "Answer",
+            Self::Run(_) => "Run",
+            Self::Shutdown { .. } => "Shutdown",
+        })
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the worker's mailbox is full: try again later",
+            Self::Closed => "there is no such worker any more",
+        })
+    }
+}
+
+impl std::error::Error for SendError {}
+
+/// What a letter weighs beyond its message: empty ones are not free.
+pub(super) const LETTER_BYTES: usize = 64;

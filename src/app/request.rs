@@ -1,0 +1,100 @@
+//! [`Request`]: what a handler sees of a request.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use super::Remote;
+use crate::http::{self, Parameters, RequestHead};
+
+/// A request, lent from the receive buffer for the time of the call.
+///
+/// ```
+/// use sockeye::{App, Response};
+///
+/// let app = App::new().get("/users/:name", |request| {
+///     let name = request.parameter("name").unwrap_or_default();
+///     Response::text(format!("Hello, {name}!"))
+/// });
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    pub(super) head: RequestHead<'a>,
+    pub(super) parameters: Parameters<'a, 'a>,
+    pub(super) remote_addr: Option<SocketAddr>,
+    pub(super) remote: &'a Remote,
+    pub(super) worker: u8,
+}
+
+impl<'a> Request<'a> {
+    /// The method. Methods are case-sensitive.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        self.head.method()
+    }
+
+    /// The path, as it was sent: not decoded, without the query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.head.path()
+    }
+
+    /// The decoded value of the route's parameter `:name`, or of the rest that `*` stands for.
+    /// `None` if the route has none of this name, or if the value cannot be decoded.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.parameters.first(name).and_then(|raw| http::decode(raw).ok())
+    }
+
+    /// The query, as it was sent.
+    #[must_use]
+    pub fn raw_query(&self) -> Option<&'a str> {
+        self.head.query()
+    }
+
+    /// The decoded value of the first pair of this name in the query.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
+        http::query(self.head.query()?, name)
+    }
+
+    /// The value of the first header field of this name, if it is text. Case does not matter.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.head.fields().first(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// All header fields, in their order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.head.fields().iter()
+    }
+
+    /// The host and port that the request is for.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        self.head.host()
+    }
+
+    /// The subprotocols that a client offers for its WebSocket, the preferred one first
+    /// (RFC 6455 §11.3.4).
+    pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let list = self.head.fields().list("sec-websocket-protocol");
+        list.filter_map(|name| std::str::from_utf8(name).ok())
+    }
+
+    /// The address of the other end of the connection; `None` for a Unix socket.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.remote_addr
+    }
+
+    /// A handle to reach this server's sockets from elsewhere.
+    #[must_use]
+    pub fn remote(&self) -> &'a Remote {
+        self.remote
+    }
+
+    /// The number of the worker that serves this connection.
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.worker.into()
+    }
+}

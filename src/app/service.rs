@@ -1,0 +1,299 @@
+//! [`Service`]: what one worker serves: its routes and handlers around a [`Core`].
+//!
+//! Everything here is independent of the reactor. `exchange` answers requests, `frames` brings
+//! events of WebSockets to their handlers, `letters` does what other threads ask for, `expiry`
+//! what time asks for.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
+
+use super::{
+    App, Core, Limits, Remote,
+    builder::Page,
+    endpoint::{Endpoint, Place},
+};
+use crate::{
+    base::Key,
+    conn::{Connection, Protocol, Stage},
+    http::{Date, RouteError, Router},
+    ws::{self, CloseCode},
+};
+
+mod exchange;
+mod expiry;
+mod frames;
+mod letters;
+
+use exchange::Waiting;
+
+/// The routes of a worker, and the state that their handlers share.
+pub struct Service {
+    pub(super) core: Core,
+    // WebSocket routes, and the limits of their decoders.
+    routes: Vec<Box<dyn Endpoint>>,
+    decoding: Vec<ws::Limits>,
+    sockets: Router<u16>,
+    pages: Vec<Box<dyn Page>>,
+    paths: Router<u16>,
+    // Requests for WebSockets that are answered later.
+    waiting: HashMap<Key, Waiting>,
+    waiting_count: u64,
+    date: Date,
+    // What a shutdown has been asked to grant.
+    pub(super) grace: Option<std::time::Duration>,
+}
+
+impl Service {
+    /// # Errors
+    /// A route or a setting with which a server cannot work, in words.
+    pub fn new(app: App, remote: Remote, worker: u8, limits: Rc<Limits>) -> Result<Self, String> {
+        let mut service = Self {
+            core: Core::new(remote, worker, limits),
+            routes: Vec::new(),
+            decoding: Vec::new(),
+            sockets: Router::default(),
+            pages: Vec::new(),
+            paths: Router::default(),
+            waiting: HashMap::new(),
+            waiting_count: 0,
+            date: Date::from_unix(0),
+            grace: None,
+        };
+        for (pattern, endpoint) in app.sockets {
+            let config = endpoint.config();
+            config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
+            service.decoding.push(config.limits());
+            service.core.configs.push(Rc::clone(config));
+            let number = number(service.routes.len())?;
+            service.sockets.any(&pattern, number).map_err(explain)?;
+            service.routes.push(endpoint);
+        }
+        for (method, pattern, page) in app.pages {
+            let number = number(service.pages.len())?;
+            match method {
+                Some(method) => service.paths.add(method, &pattern, number),
+                None => service.paths.any(&pattern, number),
+            }
+            .map_err(explain)?;
+            service.pages.push(page);
+        }
+        Ok(service)
+    }
+
+    /// The date that responses have from now on.
+    pub(super) fn set_date(&mut self, unix_seconds: u64) {
+        self.date.update(unix_seconds);
+    }
+
+    /// Bytes have arrived. What is sent to this connection is corked, and left so.
+    #[inline]
+    pub(super) fn received(&mut self, key: Key, bytes: &mut [u8]) {
+        self.core.stats.bytes_in += bytes.len() as u64;
+        let now = self.core.connections.now();
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        connection.heard = now;
+        connection.is_pinged = false;
+        if connection.stashed_bytes() > 0 || !connection.may_decode() {
+            return self.keep(key, bytes);
+        }
+        self.core.connections.cork(key);
+        let done = self.decode(key, bytes);
+        if done < bytes.len() {
+            self.keep(key, &bytes[done..]);
+        }
+        self.say_farewells();
+    }
+
+    /// The peer will send no more; with an error, the connection is gone.
+    pub(super) fn ended(&mut self, key: Key, error: Option<&std::io::Error>) {
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        connection.is_peer_ended = true;
+        if let Some(error) = error {
+            let reason = error.to_string();
+            self.core.abort(key, &reason);
+        } else if connection.stashed_bytes() == 0 {
+            self.end_of_input(key);
+        }
+        self.say_farewells();
+    }
+
+    /// Everything that was sent to this connection has left.
+    pub(super) fn settled(&mut self, key: Key) {
+        self.core.connections.touch(key);
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        if connection.queued_bytes() == 0 && std::mem::take(&mut connection.owes_drain) {
+            let is_open = connection.is_open();
+            let (route, place) = place(key, connection);
+            if is_open {
+                self.core.connections.cork(key);
+                self.call(key, route, |endpoint, core| endpoint.drain(core, place));
+            }
+        }
+        self.go_on(key);
+    }
+
+    /// Decodes what has been kept, if that may be done now.
+    pub(super) fn go_on(&mut self, key: Key) {
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        if !connection.may_decode() {
+            return;
+        }
+        if let Some(mut bytes) = connection.take_stash() {
+            self.core.connections.cork(key);
+            let done = self.decode(key, &mut bytes);
+            if let Some(connection) = self.core.connections.get_mut(key) {
+                connection.stash_again(bytes, done);
+            }
+        }
+        self.core.connections.touch(key);
+        let connection = self.core.connections.get(key);
+        if connection.is_some_and(|c| c.is_peer_ended && c.stashed_bytes() == 0) {
+            self.end_of_input(key);
+        }
+        self.say_farewells();
+    }
+
+    /// Keeps bytes for later, if they can still mean something.
+    fn keep(&mut self, key: Key, bytes: &[u8]) {
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        if !matches!(connection.stage, Stage::Ending | Stage::Aborting | Stage::Closed) {
+            connection.stash(bytes);
+            self.core.connections.touch(key);
+        }
+    }
+
+    /// Decodes a prefix of `input`, and returns its length. It is all of it, unless the
+    /// connection may not go on.
+    fn decode(&mut self, key: Key, input: &mut [u8]) -> usize {
+        let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
+        let mut done = 0;
+        if let Protocol::Http(_) = connection.protocol {
+            done = self.decode_requests(key, input);
+        }
+        let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
+        match connection.protocol {
+            Protocol::WebSocket(_) if connection.may_decode() => {
+                done + self.decode_frames(key, &mut input[done..])
+            }
+            Protocol::Lent => input.len(),
+            _ => done,
+        }
+    }
+
+    /// Nothing more is to be decoded.
+    fn end_of_input(&mut self, key: Key) {
+        let Some(connection) = self.core.connections.get(key) else { return };
+        match connection.stage {
+            Stage::Http => self.core.end(key),
+            Stage::Answering => {
+                self.waiting.remove(&key);
+                self.core.abort(key, "");
+            }
+            Stage::WebSocket | Stage::Closing => {
+                self.core.lose(key, "the connection ended without a close frame");
+            }
+            Stage::Ending | Stage::Aborting | Stage::Closed => self.core.connections.touch(key),
+        }
+    }
+
+    /// The reactor has said its last word on this connection.
+    pub(super) fn closed(&mut self, key: Key) {
+        self.waiting.remove(&key);
+        if let Some(connection) = self.core.connections.remove(key) {
+            self.release_address(connection.peer);
+        }
+    }
+
+    /// Tells handlers of their closed sockets.
+    pub(super) fn say_farewells(&mut self) {
+        while !self.core.farewells.is_empty() {
+            for farewell in std::mem::take(&mut self.core.farewells) {
+                let route = farewell.route;
+                self.call(farewell.key, route, |endpoint, core| endpoint.close(core, &farewell));
+            }
+        }
+    }
+
+    /// Tells handlers what their sockets did not get.
+    pub(super) fn report_dropped(&mut self) {
+        for (key, dropped) in std::mem::take(&mut self.core.dropped) {
+            let Some(connection) = self.core.connections.get(key).filter(|c| c.is_open()) else {
+                continue;
+            };
+            let (route, place) = place(key, connection);
+            self.call(key, route, |endpoint, core| endpoint.dropped(core, place, dropped));
+        }
+    }
+
+    /// Calls a handler. If it panics, its socket is closed with 1011, and the worker lives on.
+    #[inline]
+    fn call(&mut self, key: Key, route: u16, call: impl FnOnce(&mut dyn Endpoint, &mut Core)) {
+        let Self { core, routes, .. } = self;
+        let endpoint = &mut *routes[usize::from(route)];
+        // What a handler leaves half done is its own; calls into the core are whole.
+        if catch_unwind(AssertUnwindSafe(|| call(endpoint, core))).is_err() {
+            note_panic(core, key);
+        }
+    }
+
+    /// Counts a connection of this address, if there is room for it.
+    pub(super) fn admit_address(&mut self, peer: Option<std::net::SocketAddr>) -> bool {
+        let max = self.core.limits.max_connections_per_address;
+        let Some(peer) = peer.filter(|_| max != usize::MAX) else { return true };
+        let count = self.core.connections_by_address.entry(peer.ip()).or_default();
+        let has_room = *count < max;
+        *count += usize::from(has_room);
+        has_room
+    }
+
+    /// Takes one back that was counted.
+    pub(super) fn release_address(&mut self, peer: Option<std::net::SocketAddr>) {
+        use std::collections::hash_map::Entry;
+        let Some(peer) = peer else { return };
+        if let Entry::Occupied(mut entry) = self.core.connections_by_address.entry(peer.ip()) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+
+    /// Says that descriptors or memory have run out, once in a while.
+    #[cold]
+    pub(super) fn note_accept_error(&mut self, error: &std::io::Error) {
+        let count = self.core.stats.accept_errors;
+        if count.is_power_of_two() {
+            let hint = "if descriptors have run out, raise `ulimit -n`";
+            log::warn!(worker = self.core.worker, count; "accepting rests: {error}; {hint}");
+        }
+    }
+}
+
+#[cold]
+fn note_panic(core: &mut Core, key: Key) {
+    core.stats.handler_panics += 1;
+    log::error!(worker = core.worker, socket:? = key; "a handler panicked: its socket is closed");
+    core.fail(key, CloseCode::INTERNAL_ERROR, "internal error");
+}
+
+fn place(key: Key, connection: &Connection) -> (u16, Place) {
+    (connection.route, Place { key, slot: connection.slot })
+}
+
+fn number(count: usize) -> Result<u16, String> {
+    u16::try_from(count).map_err(|_| "there are more than 65,535 routes".into())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn explain(error: RouteError) -> String {
+    format!("route: {error}")
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("core", &self.core).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! What time asks of a worker: deadlines of requests and handshakes, pings and idle timeouts.
+
+use super::{Service, exchange::Phase, frames::second_of};
+use crate::{
+    app::Response,
+    base::{Key, Tick},
+    conn::{Connections, Protocol, Stage},
+    http::Status,
+    ws::{self, CloseCode, Opcode},
+};
+
+impl Service {
+    /// The time of this connection has come, or may have.
+    pub(in crate::app) fn expire(&mut self, key: Key) {
+        let now = self.core.connections.now();
+        let Some(connection) = self.core.connections.get(key) else { return };
+        let deadline = connection.deadline;
+        match connection.stage {
+            Stage::WebSocket => self.expire_socket(key),
+            Stage::Closed => {}
+            _ if now < deadline => self.core.connections.wake_at(key, deadline),
+            Stage::Http => self.expire_request(key),
+            Stage::Answering => {
+                self.give_up_waiting(key);
+                if let Some(connection) = self.core.connections.get_mut(key) {
+                    connection.exchange.keep_alive = false;
+                }
+                self.respond(key, &Response::of_status(Status::SERVICE_UNAVAILABLE));
+            }
+            Stage::Closing => self.core.abort(key, "the close frame was not answered"),
+            Stage::Ending | Stage::Aborting => self.core.abort(key, ""),
+        }
+        self.say_farewells();
+    }
+
+    fn expire_request(&mut self, key: Key) {
+        let now = self.core.connections.now();
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        // A response on its way to a slow reader: as long as it moves, there is time.
+        let moved = connection.heard.after(self.core.limits.keep_alive_timeout);
+        if connection.queued_bytes() > 0 && now < moved {
+            connection.deadline = moved;
+            return self.core.connections.wake_at(key, moved);
+        }
+        let is_blocked = connection.is_blocked();
+        let phase = match &connection.protocol {
+            Protocol::Http(decoder) => Phase::of(decoder),
+            _ => Phase::Idle,
+        };
+        match phase {
+            _ if is_blocked => self.core.abort(key, ""),
+            Phase::Idle => self.core.end(key),
+            Phase::Head | Phase::Body => self.fault(key, Status::REQUEST_TIMEOUT),
+        }
+    }
+
+    fn expire_socket(&mut self, key: Key) {
+        let now = self.core.connections.now();
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        let mut next = Connections::NEVER;
+        if connection.pauses.throttled {
+            if second_of(now) == connection.control_frame_second {
+                next = next.min(Tick(now.0 + 1));
+            } else {
+                connection.pauses.throttled = false;
+                self.core.resumed.push(key);
+            }
+        }
+        if now >= connection.deadline {
+            let status = Some((CloseCode::NORMAL, "please reconnect"));
+            return self.core.begin_close(key, status);
+        }
+        next = next.min(connection.deadline);
+        let config = &self.core.configs[usize::from(connection.route)];
+        if !config.idle_timeout.is_zero() {
+            // Who is not read from, because the application wishes so, is not suspected.
+            if connection.pauses.application {
+                connection.heard = now;
+            }
+            let pings = config.send_pings_automatically && !connection.is_pinged;
+            let ping_at = connection.heard.after(config.ping_after());
+            let over_at = connection.heard.after(config.idle_timeout);
+            if now >= over_at {
+                self.core.stats.idle_timeouts += 1;
+                return self.core.abort(key, "nothing was heard for the idle timeout");
+            }
+            next = next.min(over_at);
+            if pings && now >= ping_at {
+                connection.is_pinged = true;
+                self.ask_for_life(key);
+            } else if pings {
+                next = next.min(ping_at);
+            }
+        }
+        self.core.connections.wake_at(key, next);
+    }
+
+    fn ask_for_life(&mut self, key: Key) {
+        // A peer that does not read would not answer, and its sends are waited for anyway.
+        let connection = self.core.connections.get(key);
+        if connection.is_some_and(|connection| connection.queued_bytes() > 0) {
+            return;
+        }
+        if let Some(outbox) = self.core.connections.outbox(key) {
+            ws::append_frame(outbox, true, Opcode::Ping, b"", None);
+            self.core.stats.bytes_out += ws::framed_length(0) as u64;
+        }
+    }
+}

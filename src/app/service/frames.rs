@@ -1,0 +1,137 @@
+//! Events of WebSockets, on their way to the handlers.
+
+use super::{Place, Service, place};
+use crate::{
+    base::Key,
+    conn::{Protocol, Stage},
+    ws::{self, CloseCode, Event, Opcode},
+};
+
+impl Service {
+    /// Decodes frames until more bytes are needed, or the connection may not go on. Returns how
+    /// many bytes are done with.
+    pub(super) fn decode_frames(&mut self, key: Key, input: &mut [u8]) -> usize {
+        let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
+        let (route, at) = place(key, connection);
+        let Protocol::WebSocket(mut decoder) = connection.protocol.lend() else {
+            return input.len();
+        };
+        let limits = self.decoding[usize::from(route)];
+        let mut done = 0;
+        let goes_on = loop {
+            let step = match decoder.next(&mut input[done..], &limits) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.core.stats.protocol_errors += 1;
+                    self.core.fail(key, error.close_code(), &error.to_string());
+                    break false;
+                }
+            };
+            done += step.consumed;
+            let Some(event) = step.event else { break true };
+            if !self.event(route, at, event) {
+                break false;
+            }
+            if !self.core.connections.goes_on(key) {
+                break true;
+            }
+        };
+        if goes_on && let Some(connection) = self.core.connections.get_mut(key) {
+            connection.protocol = Protocol::WebSocket(decoder);
+            return done;
+        }
+        input.len()
+    }
+
+    /// Deals with one event. Returns whether frames may follow.
+    #[inline]
+    fn event(&mut self, route: u16, at: Place, event: Event<'_>) -> bool {
+        // After our close frame only the peer's is of interest (RFC 6455 §1.4).
+        let connection = self.core.connections.get(at.key);
+        let is_open = connection.is_some_and(|connection| connection.stage == Stage::WebSocket);
+        match event {
+            Event::Message(message) if is_open => {
+                self.core.stats.messages_in += 1;
+                self.call(at.key, route, |endpoint, core| endpoint.message(core, at, message));
+            }
+            Event::Fragment { message, is_last } if is_open => {
+                self.core.stats.messages_in += u64::from(is_last);
+                self.call(at.key, route, |endpoint, core| {
+                    endpoint.fragment(core, at, message, is_last);
+                });
+            }
+            Event::Ping(payload) if is_open => {
+                self.count_control_frame(at.key);
+                // RFC 6455 §5.5.3: the same application data.
+                if let Some(outbox) = self.core.connections.outbox(at.key) {
+                    ws::append_frame(outbox, true, Opcode::Pong, payload, None);
+                    self.core.stats.bytes_out += ws::framed_length(payload.len()) as u64;
+                }
+                self.call(at.key, route, |endpoint, core| endpoint.ping(core, at, payload));
+            }
+            Event::Pong(payload) if is_open => {
+                self.count_control_frame(at.key);
+                self.call(at.key, route, |endpoint, core| endpoint.pong(core, at, payload));
+            }
+            Event::Close(status) => {
+                self.core.peer_closed(at.key, status);
+                return false;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Reading stops for the rest of the second in which there are too many of them.
+    fn count_control_frame(&mut self, key: Key) {
+        let now = self.core.connections.now();
+        let max = self.core.limits.max_control_frames_per_second;
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        let second = second_of(now);
+        if connection.control_frame_second != second {
+            connection.control_frame_second = second;
+            connection.control_frame_count = 0;
+        }
+        connection.control_frame_count = connection.control_frame_count.saturating_add(1);
+        if connection.control_frame_count > max {
+            connection.pauses.throttled = true;
+            let at = now.after(std::time::Duration::from_secs(1));
+            self.core.connections.wake_at(key, at);
+            self.core.connections.touch(key);
+        }
+    }
+
+    /// Closes every WebSocket, and every connection between two requests.
+    pub(in crate::app) fn begin_shutdown(&mut self) {
+        let keys: Vec<Key> = self.core.connections.keys().collect();
+        for key in keys {
+            let Some(connection) = self.core.connections.get_mut(key) else { continue };
+            match connection.stage {
+                Stage::WebSocket => {
+                    let status = Some((CloseCode::GOING_AWAY, "the server is shutting down"));
+                    self.core.begin_close(key, status);
+                }
+                // Answered, since responses are written at once.
+                Stage::Http => self.core.end(key),
+                Stage::Answering => connection.exchange.keep_alive = false,
+                Stage::Closing | Stage::Ending | Stage::Aborting | Stage::Closed => {}
+            }
+        }
+        self.say_farewells();
+    }
+
+    /// Drops what is left.
+    pub(in crate::app) fn end_shutdown(&mut self) {
+        let keys: Vec<Key> = self.core.connections.keys().collect();
+        for key in keys {
+            self.core.abort(key, "the server has shut down");
+        }
+        self.say_farewells();
+    }
+}
+
+/// The second that a tick is in, modulo 65,536.
+#[allow(clippy::cast_possible_truncation, reason = "modulo is what is wanted")]
+pub(super) fn second_of(tick: crate::base::Tick) -> u16 {
+    (u64::from(tick.0) * u64::from(crate::base::Tick::MILLISECONDS) / 1000) as u16
+}

@@ -1,0 +1,46 @@
+//! What other threads ask of a worker.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Service;
+use crate::app::{Context, Dropped, SendStatus, remote::Letter};
+
+impl Service {
+    /// Does what a letter asks for.
+    pub(in crate::app) fn open_letter(&mut self, letter: Letter) {
+        match letter {
+            Letter::Send { id, prepared } => {
+                let status = self.core.send_prepared(id.key(), &prepared);
+                if status == SendStatus::Dropped {
+                    let dropped = Dropped { messages: 1, bytes: prepared.len() as u64 };
+                    self.core.dropped.push((id.key(), dropped));
+                }
+            }
+            Letter::Publish { topic, framed } => self.core.publish_here(&topic, framed),
+            Letter::Close { id, status } => {
+                let status = status.as_ref().map(|(code, reason)| (*code, &**reason));
+                self.core.begin_close(id.key(), status);
+            }
+            Letter::Abort { id } => self.abort_socket(id.key()),
+            Letter::Answer { ticket, verdict } => self.judge(ticket, verdict),
+            Letter::Run(function) => {
+                let mut context = Context(&mut self.core);
+                if catch_unwind(AssertUnwindSafe(|| function(&mut context))).is_err() {
+                    self.core.stats.handler_panics += 1;
+                    log::error!(worker = self.core.worker; "a function of `run_on` panicked");
+                }
+            }
+            Letter::Shutdown { grace } => {
+                self.grace = Some(self.grace.map_or(grace, |before| before.min(grace)));
+            }
+        }
+        self.say_farewells();
+    }
+
+    /// Only what is a WebSocket can be reached by a socket's id.
+    fn abort_socket(&mut self, key: crate::base::Key) {
+        if self.core.connections.get(key).is_some_and(crate::conn::Connection::is_open) {
+            self.core.abort(key, "aborted by the application");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Floor 3: where bytes meet protocol. A [`Connection`] is what a worker knows of one peer: what
+//! it speaks, what waits to be sent and to be read, and until when. [`Connections`] holds them
+//! all, and tells the reactor what they need.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod connections;
+
+pub use connection::{Connection, Pauses, Protocol, Stage};
+pub use connections::{Connections, FULL_TURN_BYTES};

@@ -1,0 +1,207 @@
+//! [`Decoder`]: the messages of one connection, one after the other, out of bytes as they arrive.
+//!
+//! Invariant: any split of the input yields the same events and the same fault. A frame that
+//! arrives whole, and is its message's only one, is unmasked, checked and lent where it stands.
+//! Everything else (frames that are cut, fragments, what stands between them) goes through
+//! `Partial`, which exists only while a frame or message is incomplete. Owns RFC 6455 §5 and §8.1.
+
+use super::{
+    CloseCode, Error, Limits, Message,
+    frame::ReceivedHeader,
+    partial::{Partial, Released, Taken},
+};
+
+/// Reads frames and joins them to messages.
+///
+/// Call [`Decoder::next`] with what it has not consumed until it returns no event; then all input
+/// is consumed.
+///
+/// ```
+/// use sockeye::ws::{Decoder, Event, Limits, Message, Role};
+/// let mut decoder = Decoder::new(Role::Server);
+/// let mut input = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // RFC 6455 §5.7
+/// let step = decoder.next(&mut input, &Limits::default())?;
+/// assert_eq!(step.consumed, 11);
+/// assert_eq!(step.event, Some(Event::Message(Message::Text("Hello"))));
+/// # Ok::<(), sockeye::ws::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    role: Role,
+}
+
+/// Whose decoder this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A server's: frames must be masked.
+    Server,
+    /// A client's: frames must not be masked.
+    Client,
+}
+
+/// What one call of [`Decoder::next`] came to.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// How many bytes of the input are done with.
+    pub consumed: usize,
+    /// What they were; `None` if more are needed.
+    pub event: Option<Event<'a>>,
+}
+
+/// What the peer said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A message.
+    Message(Message<'a>),
+    /// The next piece of a message, only if [`Limits::piecewise`] asks for pieces.
+    ///
+    /// Messages that are one frame, and arrive at once, are [`Event::Message`] all the same. Pieces
+    /// of text are whole characters. A piece may be empty only if it is the last.
+    Fragment {
+        /// The piece.
+        message: Message<'a>,
+        /// Whether the message ends with it.
+        is_last: bool,
+    },
+    /// The peer asks whether we are there: to be answered by a pong with the same payload.
+    Ping(&'a [u8]),
+    /// The peer is there.
+    Pong(&'a [u8]),
+    /// The peer begins or answers the closing handshake, with its code and reason if it has any.
+    /// It is the last event: RFC 6455 §5.5.1: no data follows, and what does is ignored.
+    Close(Option<(CloseCode, &'a str)>),
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between frames, and between messages.
+    Rest,
+    Partial(Box<Partial>),
+    Closed,
+    Failed(Error),
+}
+
+impl Decoder {
+    /// A decoder of a connection on which no frame has arrived yet.
+    #[must_use]
+    pub const fn new(role: Role) -> Self {
+        Self { state: State::Rest, role }
+    }
+
+    /// Takes a prefix of `input`, unmasks it in place, and returns the event in it.
+    ///
+    /// # Errors
+    /// What the peer did wrong; again and again. [`Error::close_code`] answers it.
+    #[inline]
+    pub fn next<'a>(&'a mut self, input: &'a mut [u8], limits: &Limits) -> Result<Step<'a>, Error> {
+        match self.state {
+            State::Rest => self.next_at_rest(input, limits),
+            _ => self.next_elsewhere(input, limits),
+        }
+    }
+
+    /// Whether no frame and no message has begun that is not complete.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        match &self.state {
+            State::Rest | State::Closed => true,
+            State::Partial(partial) => partial.is_done(),
+            State::Failed(_) => false,
+        }
+    }
+
+    /// The memory that an incomplete frame or message takes; zero between them.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.state {
+            State::Partial(partial) => size_of::<Partial>() + partial.buffer_bytes(),
+            _ => 0,
+        }
+    }
+
+    #[inline]
+    fn next_at_rest<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+    ) -> Result<Step<'a>, Error> {
+        match ReceivedHeader::read(input, self.role, None, limits) {
+            Ok(Some(frame)) if frame.is_whole(input.len() - frame.header_length()) => {
+                let consumed = frame.header_length() + frame.payload_length;
+                match frame.event(&mut input[frame.header_length()..consumed]) {
+                    Ok(event) => {
+                        if let Event::Close(_) = event {
+                            self.state = State::Closed;
+                        }
+                        Ok(Step { consumed, event: Some(event) })
+                    }
+                    Err(error) => self.fail(error),
+                }
+            }
+            Ok(None) if input.is_empty() => Ok(Step { consumed: 0, event: None }),
+            Ok(_) => {
+                self.state = State::Partial(Box::default());
+                self.next_elsewhere(input, limits)
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    #[inline(never)]
+    fn next_elsewhere<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+    ) -> Result<Step<'a>, Error> {
+        let length = input.len();
+        let partial = match &mut self.state {
+            State::Rest => return Ok(Step { consumed: 0, event: None }),
+            State::Closed => return Ok(Step { consumed: length, event: None }),
+            State::Failed(error) => return Err(*error),
+            State::Partial(partial) => partial,
+        };
+        match partial.release() {
+            Released::All => {
+                self.state = State::Rest;
+                return self.next_at_rest(input, limits);
+            }
+            Released::Close => {
+                self.state = State::Closed;
+                return Ok(Step { consumed: length, event: None });
+            }
+            Released::Some => {}
+        }
+        let (consumed, taken) = match partial.take(self.role, input, limits) {
+            Ok(taken) => taken,
+            Err(error) => return self.fail(error),
+        };
+        let event = match taken {
+            Taken::Nothing => None,
+            Taken::Lent(event) => {
+                if let Event::Close(_) = event {
+                    self.state = State::Closed;
+                } else if partial.is_done() {
+                    self.state = State::Rest;
+                }
+                Some(event)
+            }
+            Taken::Kept => match &self.state {
+                State::Partial(partial) => partial.event(),
+                _ => None,
+            },
+        };
+        Ok(Step { consumed, event })
+    }
+
+    #[cold]
+    fn fail<'a>(&mut self, error: Error) -> Result<Step<'a>, Error> {
+        self.state = State::Failed(error);
+        Err(error)
+    }
+}
+
+const _: () = assert!(size_of::<Decoder>() <= 32);
+
+#[cfg(test)]
+mod tests;

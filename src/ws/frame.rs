@@ -1,0 +1,299 @@
+//! Frame headers, written and read (RFC 6455 §5.2).
+//!
+//! ```text
+//!   0               1               2               4              10 (or 2, or 4)
+//!  +-+-----+-------+-+-------------+---------------+---------------+-------------+----
+//!  |F| RSV |opcode |M| 7 bits, or  | 16 bits, or   | rest of 64    | masking-key | payload
+//!  |I| 1-3 |       | | 126, or 127 | first of 64   | bits          | (if M)      |
+//!  +-+-----+-------+-+-------------+---------------+---------------+-------------+----
+//! ```
+//!
+//! Invariant: each fault is found at the first byte that makes it certain, in the order of the
+//! bytes, so that it does not matter how they were cut.
+
+use std::ops::Deref;
+
+use super::{Error, Event, Limits, Message, Opcode, Role, close};
+use crate::simd;
+
+/// The header of a frame to be sent.
+///
+/// ```
+/// use sockeye::ws::{FrameHeader, Opcode};
+/// let header =
+///     FrameHeader { fin: true, opcode: Opcode::Binary, mask: None, payload_length: 256 };
+/// assert_eq!(&*header.encode(), b"\x82\x7e\x01\x00"); // RFC 6455 §5.7
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Whether the frame is its message's last, or only one.
+    pub fin: bool,
+    /// What it carries.
+    pub opcode: Opcode,
+    /// The masking-key: clients must have one, servers must not (RFC 6455 §5.1).
+    pub mask: Option<[u8; 4]>,
+    /// The bytes of the payload; below 2^63.
+    pub payload_length: u64,
+}
+
+/// The bytes of a frame header.
+#[derive(Debug, Clone, Copy)]
+pub struct EncodedHeader {
+    bytes: [u8; MAX_HEADER_BYTES],
+    // Invariant: at most MAX_HEADER_BYTES.
+    length: u8,
+}
+
+impl FrameHeader {
+    /// The bytes, with the length in its shortest form.
+    #[inline]
+    #[must_use]
+    pub fn encode(&self) -> EncodedHeader {
+        let mut bytes = [0; MAX_HEADER_BYTES];
+        bytes[0] = self.opcode.bits() | if self.fin { FIN } else { 0 };
+        let mask_bit = if self.mask.is_some() { MASK } else { 0 };
+        let mut length = 2_u8;
+        // RFC 6455 §5.2: the minimal number of bytes must be used, in network byte order.
+        if let Ok(short @ 0..=MAX_CONTROL_PAYLOAD) = u8::try_from(self.payload_length) {
+            bytes[1] = mask_bit | short;
+        } else if let Ok(medium) = u16::try_from(self.payload_length) {
+            bytes[1] = mask_bit | LENGTH_16;
+            bytes[2..4].copy_from_slice(&medium.to_be_bytes());
+            length = 4;
+        } else {
+            bytes[1] = mask_bit | LENGTH_64;
+            bytes[2..10].copy_from_slice(&self.payload_length.to_be_bytes());
+            length = 10;
+        }
+        if let Some(key) = self.mask {
+            let start = usize::from(length);
+            bytes[start..start + 4].copy_from_slice(&key);
+            length += 4;
+        }
+        EncodedHeader { bytes, length }
+    }
+}
+
+impl Deref for EncodedHeader {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// A frame of which the header has arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReceivedHeader {
+    pub(super) fin: bool,
+    pub(super) opcode: Opcode,
+    mask: Option<[u8; 4]>,
+    header_length: u8,
+    pub(super) payload_length: usize,
+}
+
+/// What a fragmented message has come to so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    // Invariant: at most `max_payload_length`, the payload of a frame that has begun included.
+    payload_bytes: usize,
+    overhead_bytes: usize,
+}
+
+impl ReceivedHeader {
+    /// Reads the header at the beginning of `bytes`; `None` if it is not complete.
+    ///
+    /// `progress` is that of the message whose next fragment is expected, if one is.
+    #[inline]
+    pub(super) fn read(
+        bytes: &[u8],
+        role: Role,
+        progress: Option<&Progress>,
+        limits: &Limits,
+    ) -> Result<Option<Self>, Error> {
+        let [first, second, after @ ..] = bytes else {
+            // The faults of the first byte do not wait for the second.
+            return match bytes {
+                [first, ..] => read_first(*first, progress.is_some()).map(|_| None),
+                [] => Ok(None),
+            };
+        };
+        let (fin, opcode) = read_first(*first, progress.is_some())?;
+        let is_masked = second & MASK != 0;
+        // RFC 6455 §5.1: a server must refuse frames that are not masked, a client those that are.
+        match (role, is_masked) {
+            (Role::Server, false) => return Err(Error::UnmaskedFrame),
+            (Role::Client, true) => return Err(Error::MaskedFrame),
+            _ => {}
+        }
+        let short = second & !MASK;
+        if opcode.is_control() {
+            check_control(opcode, short)?;
+        }
+        let Some((length, length_bytes)) = read_length(short, after)? else { return Ok(None) };
+        let payload_length = if opcode.is_control() {
+            usize::from(short)
+        } else {
+            let progress = progress.copied().unwrap_or_default();
+            progress.admit(length, fin, limits)?
+        };
+        let mut header_length = 2 + length_bytes;
+        let mut mask = None;
+        if is_masked {
+            let Some(key) = after[usize::from(length_bytes)..].first_chunk() else {
+                return Ok(None);
+            };
+            mask = Some(*key);
+            header_length += 4;
+        }
+        Ok(Some(Self { fin, opcode, mask, header_length, payload_length }))
+    }
+
+    #[inline]
+    pub(super) fn header_length(&self) -> usize {
+        usize::from(self.header_length)
+    }
+
+    /// Whether this is no fragment, and its payload is among the `available` bytes after it.
+    #[inline]
+    pub(super) fn is_whole(&self, available: usize) -> bool {
+        self.is_single() && self.payload_length <= available
+    }
+
+    /// Whether this is no fragment.
+    #[inline]
+    pub(super) fn is_single(&self) -> bool {
+        self.fin && self.opcode != Opcode::Continuation
+    }
+
+    /// Unmasks, in place, bytes of the payload, of which the first has this position.
+    #[inline]
+    pub(super) fn unmask(&self, bytes: &mut [u8], position: usize) {
+        if let Some(key) = self.mask {
+            simd::mask(bytes, key, position);
+        }
+    }
+
+    /// The event that a frame is which is no fragment, from its payload as it arrived.
+    #[inline]
+    pub(super) fn event<'i>(&self, payload: &'i mut [u8]) -> Result<Event<'i>, Error> {
+        self.unmask(payload, 0);
+        let payload: &'i [u8] = payload;
+        Ok(match self.opcode {
+            // RFC 6455 §8.1: text that is not UTF-8 fails the connection.
+            Opcode::Text => Event::Message(Message::Text(
+                simd::from_utf8(payload).map_err(|_| Error::InvalidUtf8)?,
+            )),
+            Opcode::Binary | Opcode::Continuation => Event::Message(Message::Binary(payload)),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => control_event(self.opcode, payload)?,
+        })
+    }
+}
+
+/// The event that a control frame is. Other opcodes make pongs of themselves: do not ask.
+pub(super) fn control_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Error> {
+    Ok(match opcode {
+        Opcode::Close => Event::Close(close::read_payload(payload)?),
+        Opcode::Ping => Event::Ping(payload),
+        _ => Event::Pong(payload),
+    })
+}
+
+impl Progress {
+    /// Counts a frame that was admitted.
+    pub(super) fn add(&mut self, frame: &ReceivedHeader) {
+        self.payload_bytes += frame.payload_length;
+        self.overhead_bytes += overhead(frame.payload_length, frame.fin);
+    }
+
+    /// Checks the length of the message's next frame.
+    #[inline]
+    fn admit(self, length: u64, fin: bool, limits: &Limits) -> Result<usize, Error> {
+        let room = limits.max_payload_length.saturating_sub(self.payload_bytes);
+        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= room) else {
+            return Err(Error::MessageTooLong);
+        };
+        let room = (room - length).saturating_add(limits.max_fragment_overhead_bytes);
+        if self.overhead_bytes + overhead(length, fin) > room {
+            return Err(Error::FragmentOverhead);
+        }
+        Ok(length)
+    }
+}
+
+/// What a frame costs beyond its payload. The last one of a message is free: it ends the cost.
+#[inline]
+fn overhead(payload_length: usize, fin: bool) -> usize {
+    if fin { 0 } else { MIN_FRAGMENT_BYTES.saturating_sub(payload_length) }
+}
+
+#[inline]
+fn read_first(byte: u8, expects_continuation: bool) -> Result<(bool, Opcode), Error> {
+    // RFC 6455 §5.2: without an extension that gives them a meaning, they must be zero.
+    if byte & RESERVED != 0 {
+        return Err(Error::ReservedBits);
+    }
+    let fin = byte & FIN != 0;
+    let opcode = Opcode::from_bits(byte & 0xf).ok_or(Error::ReservedOpcode)?;
+    if opcode.is_control() {
+        // RFC 6455 §5.5: control frames must not be fragmented.
+        return if fin { Ok((fin, opcode)) } else { Err(Error::FragmentedControl) };
+    }
+    // RFC 6455 §5.4: the fragments of one message are not interleaved with those of another.
+    match (opcode == Opcode::Continuation, expects_continuation) {
+        (true, false) => Err(Error::UnexpectedContinuation),
+        (false, true) => Err(Error::ExpectedContinuation),
+        _ => Ok((fin, opcode)),
+    }
+}
+
+fn check_control(opcode: Opcode, short: u8) -> Result<(), Error> {
+    // RFC 6455 §5.5: control frames carry at most 125 bytes.
+    if short > MAX_CONTROL_PAYLOAD {
+        return Err(Error::ControlTooLong);
+    }
+    // RFC 6455 §5.5.1: if there is a body, its first two bytes are the code.
+    if opcode == Opcode::Close && short == 1 {
+        return Err(Error::ClosePayload);
+    }
+    Ok(())
+}
+
+/// The payload length and how many bytes it takes beyond the second of the header.
+#[inline]
+fn read_length(short: u8, after: &[u8]) -> Result<Option<(u64, u8)>, Error> {
+    // RFC 6455 §5.2: the most significant bit is zero, the form the shortest possible.
+    match short {
+        LENGTH_16 => match after.first_chunk() {
+            Some(bytes) => match u16::from_be_bytes(*bytes) {
+                0..=0x7d => Err(Error::LengthNotMinimal),
+                length => Ok(Some((length.into(), 2))),
+            },
+            None => Ok(None),
+        },
+        LENGTH_64 => match after.first_chunk() {
+            Some(bytes) => match u64::from_be_bytes(*bytes) {
+                0..=0xffff => Err(Error::LengthNotMinimal),
+                length if length >> 63 != 0 => Err(Error::LengthTooLarge),
+                length => Ok(Some((length, 8))),
+            },
+            None => Ok(None),
+        },
+        length => Ok(Some((length.into(), 0))),
+    }
+}
+
+/// Two bytes, eight of the longest length, four of the masking-key.
+pub(super) const MAX_HEADER_BYTES: usize = 14;
+/// The longest payload of control frames, and the longest whose length the second byte says.
+const MAX_CONTROL_PAYLOAD: u8 = 125;
+/// What stands for a length of 16 bits.
+const LENGTH_16: u8 = 126;
+/// What stands for a length of 64 bits.
+const LENGTH_64: u8 = 127;
+const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+const MASK: u8 = 0x80;
+/// Smaller fragments are charged as if they had this many bytes.
+const MIN_FRAGMENT_BYTES: usize = 16;

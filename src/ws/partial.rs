@@ -1,0 +1,347 @@
+//! [`Partial`]: what a decoder keeps of frames and messages that are not complete.
+//!
+//! Bytes are unmasked, checked and copied once, in blocks small enough to stay in the first-level
+//! cache meanwhile. Memory grows with what has arrived: from the declared length alone nothing is
+//! allocated.
+
+use super::{
+    Error, Event, Limits, Message, Opcode, Role,
+    frame::{MAX_HEADER_BYTES, Progress, ReceivedHeader, control_event},
+};
+use crate::simd::Utf8;
+
+/// A frame or message in progress.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    header: PartialHeader,
+    frame: Option<Frame>,
+    message: Option<Gathering>,
+    // Invariant: holds bytes only while a control frame is in progress or lent.
+    control: Vec<u8>,
+    lent: Lent,
+}
+
+/// What [`Partial::take`] found.
+#[derive(Debug)]
+pub(super) enum Taken<'i> {
+    Nothing,
+    /// An event that borrows the input.
+    Lent(Event<'i>),
+    /// An event that borrows what is kept: [`Partial::event`] gives it.
+    Kept,
+}
+
+/// What [`Partial::release`] left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Released {
+    Some,
+    All,
+    /// Nothing, and there is nothing to come.
+    Close,
+}
+
+/// What the last event borrows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Lent {
+    #[default]
+    Nothing,
+    Control(Opcode),
+    Message {
+        is_last: bool,
+    },
+}
+
+/// The beginning of a header.
+#[derive(Debug, Default)]
+struct PartialHeader {
+    bytes: [u8; MAX_HEADER_BYTES],
+    // Invariant: less than a whole header.
+    length: usize,
+}
+
+/// A frame whose payload is not complete.
+#[derive(Debug)]
+struct Frame {
+    header: ReceivedHeader,
+    // Invariant: at most the header's `payload_length`.
+    position: usize,
+}
+
+/// A message that is not complete.
+#[derive(Debug)]
+struct Gathering {
+    content: Content,
+    progress: Progress,
+    piecewise: bool,
+}
+
+#[derive(Debug)]
+enum Content {
+    Text(String, Utf8),
+    Binary(Vec<u8>),
+}
+
+impl Partial {
+    /// Takes what `input` has up to the first event, and says how many bytes that is.
+    pub(super) fn take<'i>(
+        &mut self,
+        role: Role,
+        mut input: &'i mut [u8],
+        limits: &Limits,
+    ) -> Result<(usize, Taken<'i>), Error> {
+        let available = input.len();
+        loop {
+            if self.frame.is_none() {
+                let Some((header, used)) = self.read_header(role, input, limits)? else {
+                    return Ok((available, Taken::Nothing));
+                };
+                input = &mut input[used..];
+                if header.is_whole(input.len()) {
+                    let (payload, rest) = input.split_at_mut(header.payload_length);
+                    let event = header.event(payload)?;
+                    return Ok((available - rest.len(), Taken::Lent(event)));
+                }
+                self.begin(header, limits);
+            }
+            let (payload, rest) = input.split_at_mut(self.useful_bytes(input.len()));
+            let is_exhausted = rest.is_empty();
+            let taken = self.take_payload(payload)?;
+            if !matches!(taken, Taken::Nothing) {
+                return Ok((available - rest.len(), taken));
+            }
+            if is_exhausted && self.frame.is_some() {
+                return Ok((available, Taken::Nothing));
+            }
+            input = rest;
+        }
+    }
+
+    /// The event that [`Taken::Kept`] announced.
+    pub(super) fn event(&self) -> Option<Event<'_>> {
+        match (self.lent, &self.message) {
+            (Lent::Control(opcode), _) => control_event(opcode, &self.control).ok(),
+            (Lent::Message { is_last }, Some(gathering)) => {
+                let message = match &gathering.content {
+                    Content::Text(text, _) => Message::Text(text),
+                    Content::Binary(bytes) => Message::Binary(bytes),
+                };
+                Some(if gathering.piecewise {
+                    Event::Fragment { message, is_last }
+                } else {
+                    Event::Message(message)
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Lets go of what the last event borrowed.
+    pub(super) fn release(&mut self) -> Released {
+        match std::mem::take(&mut self.lent) {
+            Lent::Nothing => return Released::Some,
+            Lent::Control(Opcode::Close) => return Released::Close,
+            Lent::Control(_) => self.control = Vec::new(),
+            Lent::Message { is_last: true } => self.message = None,
+            Lent::Message { is_last: false } => {
+                if let Some(Gathering { content: Content::Text(text, _), .. }) = &mut self.message {
+                    text.clear();
+                }
+            }
+        }
+        if self.is_done() { Released::All } else { Released::Some }
+    }
+
+    /// Whether everything that began is complete.
+    pub(super) fn is_done(&self) -> bool {
+        let message_is_done =
+            self.message.is_none() || self.lent == Lent::Message { is_last: true };
+        self.frame.is_none() && self.header.length == 0 && message_is_done
+    }
+
+    /// The memory that the contents take.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        let message = self.message.as_ref().map_or(0, |gathering| match &gathering.content {
+            Content::Text(text, _) => text.capacity(),
+            Content::Binary(bytes) => bytes.capacity(),
+        });
+        message + self.control.capacity()
+    }
+
+    /// The next header and how many bytes of `input` belong to it; or `None`, when all of the
+    /// input has been taken and more is needed.
+    fn read_header(
+        &mut self,
+        role: Role,
+        input: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<(ReceivedHeader, usize)>, Error> {
+        let progress = self.message.as_ref().map(|gathering| &gathering.progress);
+        let kept = self.header.length;
+        let added = input.len().min(MAX_HEADER_BYTES - kept);
+        self.header.bytes[kept..kept + added].copy_from_slice(&input[..added]);
+        let bytes = &self.header.bytes[..kept + added];
+        let Some(header) = ReceivedHeader::read(bytes, role, progress, limits)? else {
+            // Then all of the input was added: a header is never longer than that.
+            self.header.length += added;
+            return Ok(None);
+        };
+        self.header.length = 0;
+        Ok(Some((header, header.header_length() - kept)))
+    }
+
+    fn begin(&mut self, header: ReceivedHeader, limits: &Limits) {
+        let content = match header.opcode {
+            Opcode::Text => Some(Content::Text(String::new(), Utf8::default())),
+            Opcode::Binary => Some(Content::Binary(Vec::new())),
+            _ => None,
+        };
+        if let Some(content) = content {
+            let (progress, piecewise) = (Progress::default(), limits.piecewise);
+            self.message = Some(Gathering { content, progress, piecewise });
+        }
+        if let Some(gathering) = &mut self.message
+            && !header.opcode.is_control()
+        {
+            gathering.progress.add(&header);
+        }
+        self.frame = Some(Frame { header, position: 0 });
+    }
+
+    /// How many of the available bytes can be taken as one piece of payload.
+    fn useful_bytes(&self, available: usize) -> usize {
+        let Some(frame) = &self.frame else { return 0 };
+        let useful = available.min(frame.header.payload_length - frame.position);
+        match &self.message {
+            // A character that was cut is given away by itself: its other bytes are elsewhere.
+            Some(Gathering { content: Content::Text(_, utf8), piecewise: true, .. })
+                if utf8.pending() > 0 && !frame.header.opcode.is_control() =>
+            {
+                useful.min(1)
+            }
+            _ => useful,
+        }
+    }
+
+    /// Takes a piece of the payload of the frame in progress.
+    fn take_payload<'i>(&mut self, payload: &'i mut [u8]) -> Result<Taken<'i>, Error> {
+        let Some(frame) = &mut self.frame else { return Ok(Taken::Nothing) };
+        let (header, position) = (frame.header, frame.position);
+        frame.position += payload.len();
+        let missing = header.payload_length - frame.position;
+        if missing == 0 {
+            self.frame = None;
+        }
+        if header.opcode.is_control() {
+            header.unmask(payload, position);
+            return self.take_control(header, payload, missing);
+        }
+        let Some(gathering) = &mut self.message else { return Ok(Taken::Nothing) };
+        let is_last = header.fin && missing == 0;
+        let taken = if gathering.piecewise {
+            header.unmask(payload, position);
+            gathering.content.piece(payload, is_last)?
+        } else {
+            gathering.content.reserve(payload.len(), missing, header.is_single());
+            for (index, block) in payload.chunks_mut(BLOCK_BYTES).enumerate() {
+                header.unmask(block, position + index * BLOCK_BYTES);
+                gathering.content.push(block)?;
+            }
+            if is_last { Taken::Kept } else { Taken::Nothing }
+        };
+        if is_last {
+            gathering.content.finish()?;
+        }
+        match taken {
+            Taken::Kept => self.lent = Lent::Message { is_last },
+            Taken::Lent(_) if is_last => self.message = None,
+            _ => {}
+        }
+        Ok(taken)
+    }
+
+    fn take_control<'i>(
+        &mut self,
+        header: ReceivedHeader,
+        payload: &[u8],
+        missing: usize,
+    ) -> Result<Taken<'i>, Error> {
+        self.control.reserve_exact(payload.len() + missing);
+        self.control.extend_from_slice(payload);
+        if missing > 0 {
+            return Ok(Taken::Nothing);
+        }
+        control_event(header.opcode, &self.control)?;
+        self.lent = Lent::Control(header.opcode);
+        Ok(Taken::Kept)
+    }
+}
+
+impl Content {
+    /// Makes room for bytes that have arrived, and for more of those that are `missing` in the
+    /// frame if memory must grow.
+    fn reserve(&mut self, arrived: usize, missing: usize, is_single: bool) {
+        let (length, capacity) = match self {
+            Self::Text(text, utf8) => (text.len() + utf8.pending(), text.capacity()),
+            Self::Binary(bytes) => (bytes.len(), bytes.capacity()),
+        };
+        let needed = length + arrived;
+        if needed <= capacity {
+            return;
+        }
+        // Never much more than has arrived, and of a message in one frame no more than it has.
+        let mut target = (needed + missing).min(needed.saturating_mul(2).max(EAGER_BYTES));
+        if !is_single {
+            target = target.max(capacity.saturating_mul(2));
+        }
+        match self {
+            Self::Text(text, _) => text.reserve_exact(target - text.len()),
+            Self::Binary(bytes) => bytes.reserve_exact(target - bytes.len()),
+        }
+    }
+
+    /// Adds bytes that have been unmasked.
+    fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Text(text, utf8) => {
+                // RFC 6455 §8.1. At the first impossible byte, not at the end of the message.
+                let (joined, whole) = utf8.decode(bytes).map_err(|_| Error::InvalidUtf8)?;
+                text.extend(joined);
+                text.push_str(whole);
+            }
+            Self::Binary(kept) => kept.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    /// Gives bytes away that have been unmasked, as far as they are whole characters.
+    fn piece<'i>(&mut self, bytes: &'i [u8], is_last: bool) -> Result<Taken<'i>, Error> {
+        let message = match self {
+            Self::Text(text, utf8) => {
+                let (joined, whole) = utf8.decode(bytes).map_err(|_| Error::InvalidUtf8)?;
+                if let Some(joined) = joined {
+                    // Then `bytes` was one byte, and there is nothing else.
+                    text.push(joined);
+                    return Ok(Taken::Kept);
+                }
+                Message::Text(whole)
+            }
+            Self::Binary(_) => Message::Binary(bytes),
+        };
+        if message.is_empty() && !is_last {
+            return Ok(Taken::Nothing);
+        }
+        Ok(Taken::Lent(Event::Fragment { message, is_last }))
+    }
+
+    fn finish(&self) -> Result<(), Error> {
+        match self {
+            Self::Text(_, utf8) => utf8.finish().map_err(|_| Error::InvalidUtf8),
+            Self::Binary(_) => Ok(()),
+        }
+    }
+}
+
+/// A message in one frame gets at once the memory it declares, up to this.
+const EAGER_BYTES: usize = 64 << 10;
+/// What is unmasked, checked and copied before the next bytes are looked at.
+const BLOCK_BYTES: usize = 8 << 10;
