@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import WebSocket from "ws";
 
-const PATIENCE = 20_000;
+const PATIENCE = 60_000;
 
 export class Client {
   constructor(url, protocols, options) {

@@ -20,7 +20,7 @@ EXAMPLES = pathlib.Path(os.environ.get("SOCKEYE_EXAMPLES") or TARGET / "release/
 BACKENDS = os.environ.get("SOCKEYE_BACKENDS", "uring epoll").replace(",", " ").split()
 NAMES = {"uring": "io_uring", "epoll": "epoll"}
 SETUPS = [(backend, workers) for backend in BACKENDS for workers in (1, 2)]
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Server:
