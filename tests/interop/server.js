@@ -47,7 +47,7 @@ export async function start(example, { backend, workers, listen = "127.0.0.1:0" 
     /** Ends the example if need be, and tells how it ended. */
     async stop() {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
-      const timer = setTimeout(() => child.kill("SIGKILL"), 15_000);
+      const timer = setTimeout(() => child.kill("SIGKILL"), 20_000);
       const [code, signal] = await exit;
       clearTimeout(timer);
       return { code, signal, stderr: text() };
