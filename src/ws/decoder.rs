@@ -14,8 +14,8 @@ use crate::simd;
 
 /// Reads frames and joins them to messages.
 ///
-/// Call [`Decoder::next`] with what it has not consumed until it returns no event; then all input
-/// is consumed.
+/// Call [`Decoder::next`] with what it has not consumed, be it nothing, until it returns no event;
+/// then all input is consumed, and what the last event borrowed of the decoder has been freed.
 ///
 /// ```
 /// use sockeye::ws::{Decoder, Event, Limits, Message, Role};
@@ -131,7 +131,8 @@ impl Decoder {
         }
     }
 
-    /// The memory that an incomplete frame or message takes; zero between them.
+    /// The memory that an incomplete frame or message takes, or one lent by the last call; else
+    /// zero.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.state {
