@@ -180,12 +180,7 @@ impl WebSocketHandler for Puppet {
         }
     }
 
-    fn fragment(
-        &mut self,
-        socket: &mut WebSocket<'_, Strings>,
-        piece: Message<'_>,
-        is_last: bool,
-    ) {
+    fn fragment(&mut self, socket: &mut WebSocket<'_, Strings>, piece: Message<'_>, is_last: bool) {
         self.note(socket.data(), &format!("fragment {} {is_last}", piece.len()));
         socket.send_fragment(piece, is_last);
     }
