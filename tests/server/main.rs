@@ -7,5 +7,9 @@
 mod support;
 
 mod backpressure;
+mod http;
+mod ids;
 mod life;
+mod limits;
 mod topics;
+mod upgrade;

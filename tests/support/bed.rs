@@ -262,8 +262,8 @@ impl Sim {
 
     /// Lets every worker do what it can do now.
     pub(super) fn settle(&self) {
-        // A bound, because a fault may delay things to a later time.
-        for _ in 0..100 {
+        // A bound, because a fault may have delayed something to a later time.
+        for _ in 0..10 {
             self.turn();
             if self.network.is_quiet() {
                 break;
