@@ -293,7 +293,7 @@ fn number(count: usize) -> Result<u16, String> {
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn explain(error: RouteError) -> String {
-    format!("route: {error}")
+    error.to_string()
 }
 
 impl std::fmt::Debug for Service {
