@@ -21,6 +21,8 @@ pub struct Outbox {
     offset: usize,
     // Invariant: the bytes not yet sent, over all chunks.
     len: usize,
+    // Invariant: so many chunks at the front have been sent and came back.
+    returned: usize,
 }
 
 /// One piece of an outbox.
@@ -105,6 +107,24 @@ impl Outbox {
         }
     }
 
+    /// Puts back what was sent and not taken. It goes before everything that was never sent, and
+    /// behind what came back earlier: that was sent earlier too.
+    ///
+    /// ```text
+    /// came back earlier │ rest │ appended since
+    /// ```
+    pub fn put_back(&mut self, mut rest: Self) {
+        debug_assert!(self.returned > 0 || self.offset == 0, "nothing was sent from here");
+        rest.close_tail();
+        let mut skip = rest.offset;
+        self.len += rest.len;
+        for mut chunk in rest.queue {
+            chunk.cut(mem::take(&mut skip));
+            self.queue.insert(self.returned, chunk);
+            self.returned += 1;
+        }
+    }
+
     /// Forgets the first `count` bytes: they have been sent.
     ///
     /// # Panics
@@ -119,6 +139,7 @@ impl Outbox {
             }
             count -= chunk.bytes().len();
             self.queue.pop_front();
+            self.returned = self.returned.saturating_sub(1);
         }
         self.offset = count;
         if self.len == 0 {
@@ -173,6 +194,7 @@ impl Outbox {
         self.tail.shrink_to(CHUNK_BYTES);
         self.offset = 0;
         self.len = 0;
+        self.returned = 0;
     }
 
     fn push(&mut self, chunk: Chunk) {
@@ -193,6 +215,14 @@ impl Chunk {
         match self {
             Self::Owned(bytes) => bytes,
             Self::Shared(bytes, range) => &bytes[range.clone()],
+        }
+    }
+
+    /// Forgets the first `count` bytes.
+    fn cut(&mut self, count: usize) {
+        match self {
+            Self::Owned(bytes) => drop(bytes.drain(..count)),
+            Self::Shared(_, range) => range.start += count,
         }
     }
 }
@@ -255,6 +285,28 @@ mod tests {
         assert_eq!(outbox.slices(&mut slices), 3);
         assert_eq!(slices[1].as_ptr(), place);
         assert_eq!(&*slices[2], b"smaller");
+    }
+
+    #[test]
+    fn what_came_back_stands_before_what_was_never_sent() {
+        let mut outbox = Outbox::default();
+        for (returned, later) in [("first ", "fourth "), ("second ", ""), ("third ", "fifth")] {
+            let mut rest = Outbox::default();
+            rest.append(b"sent ");
+            rest.append(returned.as_bytes());
+            rest.advance(5);
+            outbox.put_back(rest);
+            outbox.append(later.as_bytes());
+        }
+        assert_eq!(content(&outbox), b"first second third fourth fifth");
+        assert_eq!(outbox.len(), 31);
+        // Sent once more, and some of it came back again.
+        outbox.advance(10);
+        let mut sent = mem::take(&mut outbox);
+        sent.advance(3);
+        outbox.append(b" sixth");
+        outbox.put_back(sent);
+        assert_eq!(content(&outbox), b" third fourth fifth sixth"[1..]);
     }
 
     #[test]
