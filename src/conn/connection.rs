@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use super::Peer;
 use crate::{
     base::{Outbox, Tick},
     http::{self, Exchange},
@@ -26,8 +27,8 @@ pub struct Connection {
     pub deadline: Tick,
     /// The registration with the topics, if it ever subscribed.
     pub subscriber: Option<SubscriberId>,
-    /// The address of the other end; `None` for a Unix socket.
-    pub peer: Option<SocketAddr>,
+    /// The address of the other end.
+    pub peer: Peer,
     /// The application's data of a WebSocket: an index among the data of its route.
     pub slot: u32,
     /// The WebSocket's route.
@@ -117,7 +118,7 @@ impl Connection {
             heard: now,
             deadline,
             subscriber: None,
-            peer,
+            peer: peer.into(),
             slot: 0,
             route: 0,
             control_frame_count: 0,
@@ -152,6 +153,7 @@ impl Connection {
     }
 
     /// Whether received bytes may be decoded now.
+    #[inline]
     #[must_use]
     pub fn may_decode(&self) -> bool {
         !self.is_blocked
@@ -159,6 +161,12 @@ impl Connection {
             && !self.pauses.application
             && !self.pauses.throttled
             && matches!(self.stage, Stage::Http | Stage::WebSocket | Stage::Closing)
+    }
+
+    /// Whether what arrives is decoded, now or later.
+    #[must_use]
+    pub fn is_decoded(&self) -> bool {
+        matches!(self.stage, Stage::Http | Stage::Answering | Stage::WebSocket | Stage::Closing)
     }
 
     /// Whether the reactor should not receive.
@@ -170,6 +178,7 @@ impl Connection {
     }
 
     /// Received bytes that wait to be decoded.
+    #[inline]
     #[must_use]
     pub fn stashed_bytes(&self) -> usize {
         self.stash.as_ref().map_or(0, |stash| stash.len())
@@ -199,6 +208,7 @@ impl Connection {
     }
 
     /// Bytes that wait to be sent, without those of the present turn's cork.
+    #[inline]
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.len())

@@ -15,6 +15,7 @@ mod buffers;
 mod entries;
 mod epoll;
 mod listener;
+mod sim;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod sys;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
@@ -23,6 +24,7 @@ mod uring;
 pub use blocking::Connecting;
 pub use epoll::EpollReactor;
 pub use listener::{Address, Listener, connect};
+pub use sim::{SimFaults, SimListener, SimNetwork, SimPeer, SimRandom, SimReactor, SimSocket};
 pub use sys::{Clock, Socket, allowed_processors, pin_thread, random, unix_time};
 pub use uring::UringReactor;
 
@@ -43,20 +45,22 @@ pub use uring::UringReactor;
 ///
 /// 1. **Silence outside of life.** A key has completions only after `open` or `connect`, and none
 ///    after its `Closed`, which comes exactly once, and only after `close`. Until `Closed` has
-///    come the key's slot must not be used again; completions of a key that its owner has closed
-///    are to be ignored.
+///    come the key's slot must not be used again. Completions of a key that its owner has closed
+///    may still come, and are to be ignored; requests for such a key, and for one that never
+///    was, do nothing. `Ended` comes at most once, and no `Received` after it.
 /// 2. **Memory.** What is given to `send` belongs to the reactor at once. What is not sent comes
 ///    back with `Unsent`. Received bytes are lent until the following call of `next` or `wait`.
 ///    On drop the kernel lets go of all memory before it is freed.
 /// 3. **Counts and wake-ups.** A receive may bring any number of bytes from one on. `wait` may
-///    return early, and with nothing to tell.
+///    return early, and with nothing to tell. After `Writable` the kernel may refuse all the same.
 /// 4. **Order.** The receives of one socket come in the order of its bytes, and its sends leave in
 ///    the order in which they were made. Nothing else is ordered.
 /// 5. **Sends settle.** A send is complete when `next` has returned `None` after the next `wait`,
 ///    and if nothing was heard of it until then, the kernel has taken all of it. Otherwise `Unsent`
 ///    brings back what the kernel did not take, with everything that was sent after it. Without an
 ///    error that means the peer is slow: `Writable` follows when there is room. Who sends more
-///    before then gets that back in the same way, still in order.
+///    before then gets that back in the same way, still in order. After an `Unsent` with an error
+///    nothing is sent any more: all that follows comes back with an error.
 /// 6. **Running out** of buffers, queue entries or descriptors is no error of the reactor: it
 ///    does what it can, and goes on when there is room again. Only `accept` reports it, with
 ///    `AcceptFailed`, and rests until `resume_accept`.
@@ -105,10 +109,12 @@ pub trait Reactor: Sized {
     /// Receives again. Idempotent.
     fn resume(&mut self, key: Key);
 
-    /// Ends the sending direction after what has been sent so far.
+    /// Ends the sending direction after what has been sent so far. If some of that comes back with
+    /// `Unsent`, the direction stays open, for its owner to send the rest and to ask again.
     fn shutdown(&mut self, key: Key);
 
-    /// Closes the socket after what has been sent so far. `Closed` follows.
+    /// Closes the socket after what has been sent so far. `Closed` follows. What comes back with
+    /// `Unsent` by then is lost.
     fn close(&mut self, key: Key);
 
     /// Submits what has been requested, and waits until there is a completion, a wake-up, or

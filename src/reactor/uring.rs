@@ -52,6 +52,8 @@ pub struct UringReactor {
     // Sockets to be shut down or closed once the batch has been submitted.
     ending: Vec<(Key, Ending)>,
     wake: Arc<sys::EventFd>,
+    // Why the ring cannot go on. Nothing is submitted any more then.
+    failure: Option<i32>,
     // Neither `Send` nor `Sync`.
     _one_thread: std::marker::PhantomData<*const ()>,
 }
@@ -122,6 +124,7 @@ impl UringReactor {
             starved: Vec::new(),
             ending: Vec::new(),
             wake,
+            failure: None,
             _one_thread: std::marker::PhantomData,
         };
         reactor.arm_wake();
@@ -164,7 +167,7 @@ impl UringReactor {
 
     /// Queues an entry. If the queue is full, the kernel takes what is in it first.
     fn push(&mut self, entry: impl std::borrow::Borrow<squeue::Entry>) {
-        while self.ring.push(entry.borrow()).is_err() {
+        while self.failure.is_none() && self.ring.push(entry.borrow()).is_err() {
             self.submit();
         }
     }
@@ -197,31 +200,39 @@ impl UringReactor {
     }
 
     /// Submits everything, and waits for `want` completions.
-    fn enter(&mut self, want: usize, timeout: Option<Duration>) {
-        // Each error here means "not now": the loop ends when the queue is empty, which the
-        // kernel brings about as soon as completions have been reaped.
-        let mut want = want;
-        loop {
-            let _ = self.ring.enter(want, timeout);
-            self.reap();
-            want = 0;
+    fn enter(&mut self, mut want: usize, timeout: Option<Duration>) {
+        let mut fruitless = 0;
+        while self.failure.is_none() {
+            let queued = self.ring.queued();
+            let result = self.ring.enter(want, timeout);
+            let progress = self.reap() || self.ring.queued() < queued;
+            if let Err(error) = result {
+                fruitless = if progress { 0 } else { fruitless + 1 };
+                if !is_passing(&error) || fruitless > MAX_FRUITLESS_ENTERS {
+                    self.failure = Some(error.raw_os_error().unwrap_or(libc::EIO));
+                }
+            }
             if self.ring.is_drained() {
                 break;
             }
+            want = 0;
         }
         self.batch.clear();
         self.finish_ending();
     }
 
-    /// Moves completions out of the ring, and settles the sends among them.
-    fn reap(&mut self) {
+    /// Moves completions out of the ring, and settles the sends among them. Whether there were any.
+    fn reap(&mut self) -> bool {
+        let mut any = false;
         while let Some(reaped) = self.ring.pop() {
+            any = true;
             if Operation::of(reaped.user_data) == Operation::Send {
                 self.settle_refused(reaped);
             } else {
                 self.reaped.push_back(reaped);
             }
         }
+        any
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
@@ -515,7 +526,10 @@ impl Reactor for UringReactor {
             self.enter_busily(timeout);
         }
         self.now = self.clock.now();
-        Ok(())
+        match self.failure {
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => Ok(()),
+        }
     }
 
     fn next(&mut self) -> Option<Completion<'_, Socket>> {
@@ -681,6 +695,11 @@ impl Ring {
         }
     }
 
+    /// Submissions that the kernel has not taken.
+    fn queued(&mut self) -> usize {
+        self.0.submission().len()
+    }
+
     /// Whether the kernel has taken every submission, and keeps no completion back.
     fn is_drained(&mut self) -> bool {
         let submissions = self.0.submission();
@@ -743,6 +762,12 @@ fn limit_multishot(entry: &mut squeue::Entry, bytes: u32) {
     unsafe { field.cast::<u32>().write(bytes) };
 }
 
+/// Whether `io_uring_enter` may succeed when it is called again.
+fn is_passing(error: &io::Error) -> bool {
+    // EBUSY: completions have to be reaped first. EAGAIN: memory is short. ETIME: the timeout.
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ETIME))
+}
+
 fn explain(what: &str, error: &io::Error) -> io::Error {
     let hint = match error.raw_os_error() {
         Some(libc::EPERM) => ": forbidden here (container policy or kernel.io_uring_disabled)",
@@ -753,5 +778,39 @@ fn explain(what: &str, error: &io::Error) -> io::Error {
 }
 
 const PAYLOAD: u64 = (1 << 56) - 1;
+/// After so many calls in a row without any effect the kernel will not recover.
+const MAX_FRUITLESS_ENTERS: u32 = 1000;
 const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Moved(UringReactor);
+
+    // SAFETY: not kept. The kernel refuses the calls of any thread but the first, which is what
+    // the test needs: a ring that cannot go on.
+    unsafe impl Send for Moved {}
+
+    #[test]
+    fn a_ring_that_cannot_go_on_is_an_error_of_wait_and_nothing_spins() {
+        let reactor = match UringReactor::new(&Config::default()) {
+            Ok(reactor) => Moved(reactor),
+            Err(error) => return eprintln!("skipped: {error}"),
+        };
+        let elsewhere = std::thread::spawn(move || {
+            let mut moved = reactor;
+            let reactor = &mut moved.0;
+            for number in 0..2 * SUBMISSIONS {
+                reactor.cancel(Operation::Accept, u64::from(number));
+            }
+            let first = reactor.wait(None).map_err(|error| error.kind());
+            let second = reactor.wait(None).map_err(|error| error.kind());
+            assert!(first.is_err(), "{first:?}");
+            assert_eq!(first, second);
+            assert!(reactor.next().is_none());
+        });
+        elsewhere.join().unwrap();
+    }
+}
