@@ -116,6 +116,12 @@ impl Outbox {
     pub fn put_back(&mut self, mut rest: Self) {
         debug_assert!(self.returned > 0 || self.offset == 0, "nothing was sent from here");
         rest.close_tail();
+        // The usual case: nothing is moved, however large it is.
+        if self.is_empty() {
+            *self = rest;
+            self.returned = self.queue.len();
+            return;
+        }
         let mut skip = rest.offset;
         self.len += rest.len;
         for mut chunk in rest.queue {
