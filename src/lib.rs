@@ -73,6 +73,7 @@
 pub mod app;
 #[doc(hidden)]
 pub mod base;
+pub mod client;
 #[doc(hidden)]
 pub mod cluster;
 #[doc(hidden)]

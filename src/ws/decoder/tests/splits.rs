@@ -233,7 +233,7 @@ fn lengths_around_every_border_arrive() {
     let limits = Limits { max_payload_length: 1 << 20, ..Limits::default() };
     let lengths = [0, 1, 2, 31, 32, 33, 124, 125, 126, 127, 128, 255, 256, 65_534, 65_535, 65_536];
     for length in lengths.into_iter().chain([65_537, 131_072, 1 << 20]) {
-        let text: String = (0..length).map(|i| char::from(b'a' + (i % 26) as u8)).collect();
+        let text: String = ('a'..='z').cycle().take(length).collect();
         for (opcode, message) in [
             (Opcode::Text, Message::from(&text)),
             (Opcode::Binary, Message::Binary(text.as_bytes())),
