@@ -192,7 +192,10 @@ impl fmt::Display for Report {
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { noun, seconds, count, latency, generator, .. } = self;
-        let one = noun.trim_end_matches('s');
+        let one = match *noun {
+            "deliveries" => "delivery",
+            other => other.trim_end_matches('s'),
+        };
         let (rate, received) = (whole(self.per_second), whole(self.received_bytes_per_second));
         row(f, "rate", format_args!("{} {noun}/s", HumanCount(rate)))?;
         row(f, "count", format_args!("{} {noun} in {seconds:.2} s", HumanCount(*count)))?;
