@@ -206,7 +206,7 @@ impl Service {
         let headers = headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
         let Some(outbox) = self.core.connections.outbox(key) else { return };
         if let Err(error) =
-            ws::append_accept(outbox, accept, protocol.as_deref(), headers, &self.date)
+            ws::append_accept(outbox, accept, protocol.as_deref(), None, headers, &self.date)
         {
             log::error!(worker = self.core.worker; "the 101 cannot be sent: {error}");
             self.routes[usize::from(route)].discard(slot);
