@@ -207,7 +207,7 @@ impl Service {
     pub(super) fn closed(&mut self, key: Key) {
         self.waiting.remove(&key);
         if let Some(connection) = self.core.connections.remove(key) {
-            self.release_address(connection.peer);
+            self.release_address(connection.peer.address());
         }
     }
 

@@ -26,8 +26,13 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4], phase: usize) {
             *four = (u32::from_le_bytes(*four) ^ word).to_le_bytes();
         }
     }
+    let (eights, rest) = rest.as_chunks_mut::<8>();
+    for eight in eights {
+        let twice = u64::from(word) << 32 | u64::from(word);
+        *eight = (u64::from_le_bytes(*eight) ^ twice).to_le_bytes();
+    }
     let (fours, rest) = rest.as_chunks_mut::<4>();
-    for four in fours {
+    if let [four] = fours {
         *four = (u32::from_le_bytes(*four) ^ word).to_le_bytes();
     }
     for (byte, key) in rest.iter_mut().zip(key) {

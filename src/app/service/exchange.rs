@@ -118,7 +118,7 @@ impl Service {
                 let request = Request {
                     head: *head,
                     parameters: found.parameters,
-                    remote_addr: self.core.connections.get(key).and_then(|c| c.peer),
+                    remote_addr: self.core.connections.get(key).and_then(|c| c.peer.address()),
                     remote: &self.core.remote,
                     worker: self.core.worker,
                 };
@@ -164,7 +164,7 @@ impl Service {
         let request = Request {
             head: *head,
             parameters: found.parameters,
-            remote_addr: self.core.connections.get(key).and_then(|c| c.peer),
+            remote_addr: self.core.connections.get(key).and_then(|c| c.peer.address()),
             remote: &self.core.remote,
             worker: self.core.worker,
         };
