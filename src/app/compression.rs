@@ -1,6 +1,6 @@
 //! [`CompressionConfig`]: how messages of a WebSocket route are compressed (RFC 7692).
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use crate::ws::deflate::{Context, Preferences};
 
@@ -149,6 +149,20 @@ impl CompressionConfig {
 impl Default for CompressionConfig {
     fn default() -> Self {
         Self::off()
+    }
+}
+
+/// `off`, `shared` and `dedicated`, as the functions of these names make them.
+impl FromStr for CompressionConfig {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "off" => Ok(Self::off()),
+            "shared" => Ok(Self::shared()),
+            "dedicated" => Ok(Self::dedicated()),
+            _ => Err("expected off, shared or dedicated".into()),
+        }
     }
 }
 
