@@ -13,6 +13,7 @@ use std::{
 use super::{
     App, Core, Limits, Remote,
     builder::Page,
+    deflation::Deflation,
     endpoint::{Endpoint, Place},
 };
 use crate::{
@@ -66,6 +67,10 @@ impl Service {
             let config = endpoint.config();
             config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
             service.decoding.push(config.limits());
+            if config.compression.is_on() {
+                let deflation = || Box::new(Deflation::new(config.compression));
+                service.core.deflation.get_or_insert_with(deflation);
+            }
             service.core.configs.push(Rc::clone(config));
             let number = number(service.routes.len())?;
             service.sockets.any(&pattern, number).map_err(explain)?;
@@ -206,6 +211,9 @@ impl Service {
     /// The reactor has said its last word on this connection.
     pub(super) fn closed(&mut self, key: Key) {
         self.waiting.remove(&key);
+        if let Some(deflation) = &mut self.core.deflation {
+            deflation.close(key);
+        }
         if let Some(connection) = self.core.connections.remove(key) {
             self.release_address(connection.peer.address());
         }
