@@ -2,14 +2,23 @@
 //!
 //!     cargo run --release --example http -- --help
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use sockeye::{
-    App, HttpExchange, HttpHandler, Message, Reply, Request, Response, WebSocket, on_message,
+    App, Files, HttpExchange, HttpHandler, Message, Reply, Request, Response, WebSocket, on_message,
 };
 
 mod options;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    options: options::Options,
+    /// The folder whose files are served below /files/
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    files: PathBuf,
+}
 
 /// Takes uploads of any size, piece by piece, and says how much there was.
 struct Upload;
@@ -49,7 +58,8 @@ fn greet(request: &Request<'_>) -> Response {
 }
 
 fn main() -> ExitCode {
-    options::Options::parse().serve(|options| {
+    let Arguments { options, files } = Arguments::parse();
+    options.serve(move |options| {
         let frames = |socket: &mut WebSocket<'_, ()>, message: Message<'_>| {
             socket.send(message);
         };
@@ -57,6 +67,7 @@ fn main() -> ExitCode {
             .with_body("*", "/", MAX_ECHO_BYTES, |_, body| echo(body))
             .get("/hello/:name", greet)
             .stream("*", "/upload", Upload)
+            .files("/files/*", Files::new(&files).precompressed(true))
             .websocket_with("/ws", options.websocket_config(), on_message(frames))
     })
 }

@@ -1,7 +1,7 @@
 //! [`App`]: the routes of a server.
 
 use super::{
-    HttpHandler, Request, Response, WebSocketConfig, WebSocketHandler,
+    Files, HttpHandler, Request, Response, WebSocketConfig, WebSocketHandler,
     endpoint::{Endpoint, Route},
     http_handler::HttpRoute,
     page::Page,
@@ -27,6 +27,8 @@ pub struct App {
     pub(super) sockets: Vec<(String, Box<dyn Endpoint>)>,
     // `None` for all methods that have no page of their own.
     pub(super) pages: Vec<(Option<&'static str>, String, Page)>,
+    // Why no server can be made of it.
+    pub(super) faults: Vec<String>,
 }
 
 impl App {
@@ -107,6 +109,13 @@ impl App {
         page: impl FnMut(&Request<'_>) -> Response + 'static,
     ) -> Self {
         self.on("DELETE", pattern, page)
+    }
+
+    /// Adds a route for GET and HEAD that answers with files; the pattern ends with `*`.
+    #[must_use]
+    pub fn files(mut self, pattern: &str, files: Files) -> Self {
+        self.faults.extend(files.fault());
+        self.get(pattern, move |request| files.respond(request))
     }
 
     /// Adds a route for one method, or for `"*"`: all methods that have none at the same pattern.

@@ -54,6 +54,9 @@ impl Service {
     /// # Errors
     /// A route or a setting with which a server cannot work, in words.
     pub fn new(app: App, remote: Remote, worker: u8, limits: Rc<Limits>) -> Result<Self, String> {
+        if let Some(fault) = app.faults.into_iter().next() {
+            return Err(fault);
+        }
         let mut service = Self {
             core: Core::new(remote, worker, limits),
             routes: Vec::new(),
