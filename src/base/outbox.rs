@@ -129,6 +129,12 @@ impl Outbox {
         count
     }
 
+    /// How many slices hold everything.
+    #[must_use]
+    pub fn piece_count(&self) -> usize {
+        self.queue.len() + usize::from(!self.tail.is_empty())
+    }
+
     /// All the bytes, if they stand side by side.
     #[must_use]
     pub fn contiguous(&self) -> Option<&[u8]> {
@@ -195,6 +201,7 @@ mod tests {
     fn content(outbox: &Outbox) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); 1024];
         let count = outbox.slices(&mut slices);
+        assert_eq!(count, outbox.piece_count());
         let all: Vec<u8> = slices[..count].iter().flat_map(|s| s.iter().copied()).collect();
         if let Some(contiguous) = outbox.contiguous() {
             assert_eq!(contiguous, all);
