@@ -1,6 +1,6 @@
 //! Rule 5: what the kernel does not take comes back, and nothing is lost.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, time::Duration};
 
 use sockeye::{
     base::{Outbox, Shared},
@@ -104,6 +104,36 @@ pub fn several_sends_before_the_first_refusal_come_back_at_once<B: Bed>(driver: 
     driver.turn();
     driver.until("refusal", |driver| driver.sockets[&key(0)].blocked);
     driver.expect(&mut peer, &all);
+}
+
+pub fn what_is_sent_before_writable_is_heard_overtakes_nothing<B: Bed>(driver: &mut Driver<B>) {
+    driver.bed.refuse_only_when_full();
+    let mut peer = driver.open(key(0));
+    let mut all = driver.fill(key(0));
+    let mut got = Vec::new();
+    // There is room again, and the reactor learns of it; its owner has not asked yet.
+    for _ in 0..20 {
+        got.extend(peer.read(1 << 20));
+        driver.bed.pause_between_turns();
+        driver.bed.reactor().wait(Some(Duration::from_millis(1))).unwrap();
+    }
+    let mut came_back = std::mem::take(&mut driver.sockets.get_mut(&key(0)).unwrap().waiting);
+    assert!(!came_back.is_empty());
+    let mut later = Outbox::default();
+    later.append(b"later");
+    driver.bed.reactor().send(key(0), &mut later);
+    all.extend(b"later");
+    driver.holds_back = true;
+    driver.until("Writable", |driver| driver.sockets[&key(0)].writables > 0);
+    let seen = driver.sockets.get_mut(&key(0)).unwrap();
+    came_back.append_outbox(std::mem::take(&mut seen.waiting));
+    driver.holds_back = false;
+    driver.send_outbox(key(0), came_back);
+    driver.until("all bytes", |_| {
+        got.extend(peer.read(1 << 20));
+        got.len() >= all.len()
+    });
+    assert_same(&got, &all);
 }
 
 pub fn is_blocked_tells_at_once<B: Bed>(driver: &mut Driver<B>) {
