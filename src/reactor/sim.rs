@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Completion, MAX_RECEIVE_AHEAD, Reactor, Waker, entries::Entries};
+use super::{Completion, MAX_RECEIVE_AHEAD, Reactor, Waker, entries::Entries, unsent::Unsent};
 use crate::base::{Key, Outbox, Shared};
 
 mod faults;
@@ -58,7 +58,7 @@ struct Entry {
     // While paused: so many bytes come all the same.
     ahead: usize,
     ended: bool,
-    failed: bool,
+    unsent: Unsent,
     blocked: bool,
     // While blocked: not writable before this turn, whatever room there is.
     blocked_until: u64,
@@ -83,9 +83,9 @@ enum Request {
     Close,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Made {
-    Unsent { key: Key, rest: Outbox, error: Option<io::Error> },
+    Unsent { key: Key },
     Writable { key: Key },
     Closed { key: Key },
     Woken,
@@ -149,8 +149,10 @@ impl SimReactor {
             entry.closing = true;
         }
         self.network.state().note_request(self.number);
+        // What comes back is told as a whole: nothing is left behind once something came back.
+        let settled = self.sockets.get_mut(key).is_some_and(|entry| entry.blocked);
         self.pending.push((key, request));
-        if !self.happens(|faults| faults.late_send) {
+        if settled || !self.happens(|faults| faults.late_send) {
             self.settle();
         }
     }
@@ -191,14 +193,13 @@ impl SimReactor {
             state.links[entry.socket.link].break_off();
         }
         let link = &state.links[entry.socket.link];
-        let refusal = link.refuses(now).filter(|_| !entry.blocked);
-        let mut take = if entry.blocked || refusal.is_some() { 0 } else { link.room() };
-        take = take.min(bytes.len());
+        if let (false, Some(error)) = (entry.blocked, link.refuses(now)) {
+            entry.unsent.fail(&error);
+        }
+        let shut = entry.blocked || entry.unsent.has_failed() || would_block;
+        let mut take = if shut { 0 } else { link.room().min(bytes.len()) };
         if short && take > 0 {
             take = state.random.below(take);
-        }
-        if would_block {
-            take = 0;
         }
         let link = &mut state.links[entry.socket.link];
         let mut left = take;
@@ -211,13 +212,14 @@ impl SimReactor {
             left -= count;
         }
         drop(state);
-        entry.failed |= refusal.is_some();
-        if !bytes.is_empty() {
-            if !entry.failed && !mem::replace(&mut entry.blocked, true) {
-                entry.blocked_until = if short || would_block { later } else { self.turn + 1 };
-            }
-            let error = refusal.map(io::Error::from);
-            self.queue.push_back(Made::Unsent { key, rest: bytes, error });
+        if bytes.is_empty() {
+            return;
+        }
+        if !entry.unsent.has_failed() && !mem::replace(&mut entry.blocked, true) {
+            entry.blocked_until = if short || would_block { later } else { self.turn + 1 };
+        }
+        if entry.unsent.push(bytes) {
+            self.queue.push_back(Made::Unsent { key });
         }
     }
 
@@ -321,6 +323,28 @@ impl SimReactor {
         Some(Completion::Accepted { listener: number, socket, peer })
     }
 
+    fn made(&mut self, made: Made) -> Option<Completion<'static, SimSocket>> {
+        Some(match made {
+            Made::Unsent { key } => {
+                let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
+                Completion::Unsent { key, rest, error }
+            }
+            Made::Writable { key } => {
+                let entry = self.sockets.get_mut(key)?;
+                if entry.unsent.is_waiting() {
+                    // It stands in the queue already, and is to be told first.
+                    self.queue.push_back(made);
+                    return None;
+                }
+                entry.announced = false;
+                entry.blocked = false;
+                Completion::Writable { key }
+            }
+            Made::Closed { key } => Completion::Closed { key },
+            Made::Woken => Completion::Woken,
+        })
+    }
+
     /// Ends the loan of the receive buffer: what was in it is gone.
     fn take_back_lent(&mut self) {
         self.buffer[..mem::take(&mut self.lent)].fill(0xdd);
@@ -379,7 +403,8 @@ impl Reactor for SimReactor {
 
     fn is_blocked(&mut self, key: Key) -> bool {
         self.settle();
-        self.sockets.get_mut(key).is_some_and(|entry| entry.blocked && !entry.closing)
+        let refuses = |entry: &mut Entry| entry.blocked || entry.unsent.has_failed();
+        self.sockets.get_mut(key).is_some_and(|entry| refuses(entry) && !entry.closing)
     }
 
     fn pause(&mut self, key: Key) {
@@ -429,19 +454,10 @@ impl Reactor for SimReactor {
 
     fn next(&mut self) -> Option<Completion<'_, SimSocket>> {
         self.take_back_lent();
-        if let Some(made) = self.queue.pop_front() {
-            return Some(match made {
-                Made::Unsent { key, rest, error } => Completion::Unsent { key, rest, error },
-                Made::Writable { key } => {
-                    if let Some(entry) = self.sockets.get_mut(key) {
-                        entry.blocked = false;
-                        entry.announced = false;
-                    }
-                    Completion::Writable { key }
-                }
-                Made::Closed { key } => Completion::Closed { key },
-                Made::Woken => Completion::Woken,
-            });
+        while let Some(made) = self.queue.pop_front() {
+            if let Some(completion) = self.made(made) {
+                return Some(completion);
+            }
         }
         while let Some(source) = self.ready.pop_front() {
             match source {
@@ -481,7 +497,7 @@ impl Entry {
             paused: false,
             ahead: 0,
             ended: false,
-            failed: false,
+            unsent: Unsent::default(),
             blocked: false,
             blocked_until: 0,
             announced: false,
@@ -608,6 +624,58 @@ mod tests {
         reactor.open(KEY, first.0).unwrap();
         reactor.close(KEY);
         reactor.open(Key::new(0, 1), second.0).unwrap();
+    }
+
+    #[test]
+    fn a_failed_accept_is_told_once_and_nothing_is_accepted_until_resume() {
+        let faults = SimFaults { accept_failed: 1000, ..SimFaults::default() };
+        let network = SimNetwork::new(0, faults);
+        let mut reactor = network.reactor();
+        reactor.listen(7, network.listener(80)).unwrap();
+        let _peer = network.connect(80);
+        let failed = told(&mut reactor, Duration::ZERO);
+        assert!(failed.len() == 1 && failed[0].starts_with("AcceptFailed"), "{failed:?}");
+        network.set_faults(SimFaults::default());
+        assert!(told(&mut reactor, Duration::ZERO).is_empty());
+        reactor.resume_accept(7);
+        let accepted = told(&mut reactor, Duration::ZERO);
+        assert!(accepted.len() == 1 && accepted[0].starts_with("Accepted"), "{accepted:?}");
+    }
+
+    #[test]
+    fn a_reset_ends_receiving_and_sending() {
+        let network = SimNetwork::new(0, SimFaults::default());
+        let mut reactor = network.reactor();
+        let (socket, mut peer) = network.pair();
+        reactor.open(KEY, socket).unwrap();
+        network.set_faults(SimFaults { reset: 1000, ..SimFaults::default() });
+        peer.write(b"never received");
+        let ended = told(&mut reactor, Duration::ZERO);
+        assert!(ended.len() == 1 && ended[0].contains("Connection reset"), "{ended:?}");
+        let mut bytes = Outbox::default();
+        bytes.append(b"never sent");
+        reactor.send(KEY, &mut bytes);
+        let unsent = told(&mut reactor, Duration::ZERO);
+        assert!(unsent.len() == 1 && unsent[0].contains("Connection reset"), "{unsent:?}");
+        assert!(peer.was_reset());
+    }
+
+    #[test]
+    fn several_reactors_share_a_port() {
+        let network = SimNetwork::new(1, SimFaults::default());
+        let mut reactors = [network.reactor(), network.reactor()];
+        for reactor in &mut reactors {
+            reactor.listen(0, network.listener(80)).unwrap();
+        }
+        let _peers: Vec<_> = (0..100).map(|_| network.connect(80)).collect();
+        let accepted = reactors.each_mut().map(|reactor| told(reactor, Duration::ZERO).len());
+        assert_eq!(accepted[0] + accepted[1], 100);
+        assert!(accepted.iter().all(|count| *count > 20), "{accepted:?}");
+        reactors[0].unlisten(0);
+        let _late = network.connect(80);
+        assert_eq!(told(&mut reactors[1], Duration::ZERO).len(), 1);
+        reactors[1].unlisten(0);
+        assert!(network.connect(80).is_closed());
     }
 
     #[test]
