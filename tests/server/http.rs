@@ -334,7 +334,7 @@ fn the_client_ends_its_direction_and_reads_on(on: On) {
 fn a_flood_of_requests(on: On) {
     let bed = serve(on);
     let mut peer = bed.connect_narrow();
-    let count = if on.is_simulated() { 200 } else { 3000 };
+    let count = if on.is_simulated() { 200 } else { 800 };
     peer.pour(get("/large", "").repeat(count));
     let mut before = 0;
     bed.wait_until("the server reads no more", || {

@@ -43,10 +43,11 @@ pub(crate) enum End {
 
 impl Peer {
     #[track_caller]
-    pub(super) fn real(address: SocketAddr, receive_buffer: Option<usize>) -> Self {
+    pub(super) fn real(address: SocketAddr, buffer: Option<usize>) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        if let Some(bytes) = receive_buffer {
+        if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
+            socket.set_send_buffer_size(bytes).unwrap();
         }
         socket.connect(&address.into()).unwrap();
         socket.set_tcp_nodelay(true).unwrap();
