@@ -25,6 +25,7 @@ pub(crate) struct Peer {
     // Looked at, at the beginning of the input.
     start: usize,
     end: Option<End>,
+    scratch: Box<[u8]>,
 }
 
 enum Line {
@@ -59,7 +60,11 @@ impl Peer {
     }
 
     fn new(line: Line) -> Self {
-        Self { line, input: Vec::new(), start: 0, end: None }
+        let scratch = match line {
+            Line::Real { .. } => vec![0; READ_BYTES].into(),
+            Line::Sim { .. } => Box::default(),
+        };
+        Self { line, input: Vec::new(), start: 0, end: None, scratch }
     }
 
     // Writing
@@ -275,13 +280,12 @@ impl Peer {
         match &mut self.line {
             Line::Real { stream, .. } => {
                 stream.set_read_timeout(Some(patience)).unwrap();
-                let before = self.input.len();
-                self.input.resize(before + READ_BYTES, 0);
-                let result = stream.read(&mut self.input[before..]);
-                self.input.truncate(before + result.as_ref().copied().unwrap_or(0));
-                match result {
+                match stream.read(&mut self.scratch) {
                     Ok(0) => self.end = Some(End::Fin),
-                    Ok(_) => return true,
+                    Ok(count) => {
+                        self.input.extend_from_slice(&self.scratch[..count]);
+                        return true;
+                    }
                     Err(error) if is_timeout(error.kind()) => {}
                     Err(_) => self.end = Some(End::Reset),
                 }
@@ -325,4 +329,4 @@ fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;
