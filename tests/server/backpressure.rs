@@ -283,7 +283,7 @@ fn a_slow_reader_of_a_busy_topic(on: On) {
     assert!(log.most_buffered() <= LIMIT, "{} bytes wait", log.most_buffered());
     // What was not dropped arrives, and then the socket is as good as any other.
     for _ in 0..u64::from(rounds * each) - stats.dropped_messages {
-        assert_eq!(slow.frame().payload.len(), length as usize);
+        assert_eq!(slow.frame().payload.len(), length);
     }
     log.wait_for(&bed, "slow drain 0");
     writer.text("publish news after all");

@@ -2,6 +2,7 @@
 //!
 //! Each module is a topic. How a scenario becomes tests is said in `support`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "peers are ordinary")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -398,9 +398,9 @@ fn the_client_has_gone_before_the_answer(on: On) {
         peer.write(&handshake("/", ""));
         let pending = patience.next(&bed);
         if resets {
-            peer.reset()
+            peer.reset();
         } else {
-            drop(peer)
+            drop(peer);
         }
         bed.wait_for_stats("it is gone", |stats| stats.connections == 0);
         // Its place is taken by another, whom the answer does not concern.

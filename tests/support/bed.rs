@@ -16,7 +16,7 @@ use sockeye::{
     reactor::{SimFaults, SimNetwork, SimReactor},
 };
 
-use super::{On, Peer, handshake};
+use super::{On, Peer};
 
 /// Settings of a server that is to be.
 pub(crate) struct Builder {
@@ -144,8 +144,7 @@ impl Bed {
 
     #[track_caller]
     fn upgraded(mut peer: Peer, target: &str) -> Peer {
-        peer.write(&handshake(target, ""));
-        peer.expect_switch();
+        peer.upgrade(target);
         peer
     }
 

@@ -14,7 +14,7 @@ use sockeye::reactor::SimPeer;
 use super::{
     Frame, Response,
     bed::{Inside, PATIENCE},
-    close_payload, frame,
+    close_payload, frame, handshake,
 };
 
 /// The other end of a connection. Dropped, it closes it.
@@ -43,8 +43,9 @@ pub(crate) enum End {
 }
 
 impl Peer {
+    /// Connects to a real server, with buffers of about this size.
     #[track_caller]
-    pub(super) fn real(address: SocketAddr, buffer: Option<usize>) -> Self {
+    pub(crate) fn real(address: SocketAddr, buffer: Option<usize>) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
@@ -218,6 +219,13 @@ impl Peer {
         response
     }
 
+    /// Opens a WebSocket.
+    #[track_caller]
+    pub(crate) fn upgrade(&mut self, target: &str) {
+        self.write(&handshake(target, ""));
+        self.expect_switch();
+    }
+
     /// The next thing must be the answer to a [`super::handshake`].
     #[track_caller]
     pub(crate) fn expect_switch(&mut self) -> Response {
@@ -234,6 +242,20 @@ impl Peer {
     pub(crate) fn expect_silence(&mut self, time: Duration) {
         self.fill(time);
         assert_eq!((self.rest(), self.end), (&[][..], None));
+    }
+
+    /// Whether a frame comes in this time.
+    #[track_caller]
+    pub(crate) fn has_frame(&mut self, time: Duration) -> bool {
+        Frame::parse(self.rest()).is_some()
+            || self.fill(time) && Frame::parse(self.rest()).is_some()
+    }
+
+    /// Whether a response comes in this time.
+    #[track_caller]
+    pub(crate) fn has_response(&mut self, time: Duration) -> bool {
+        let is_there = |peer: &Self| Response::parse(peer.rest(), true).is_some();
+        is_there(self) || self.fill(time) && is_there(self)
     }
 
     /// So many bytes.
