@@ -17,6 +17,7 @@ scenarios!(
     calm:
     a_slow_reader_of_a_busy_topic,
     a_slow_reader_may_be_closed_for_a_topic,
+    a_panic_over_what_was_dropped,
     what_waits_is_limited_exactly,
     what_other_threads_send_is_dropped_and_reported,
     a_socket_may_be_closed_instead,
@@ -311,4 +312,25 @@ fn a_slow_reader_may_be_closed_for_a_topic(on: On) {
     slow.read_to_end();
     quick.text("count news");
     quick.expect_text("1");
+}
+
+fn a_panic_over_what_was_dropped(on: On) {
+    for event in ["drain", "dropped"] {
+        let log = Log::default();
+        let bed = on.bed().serve(Puppet::app(&log));
+        let mut peer = bed.open_narrow(&format!("/?panic={event}"));
+        log.wait_for(&bed, "open");
+        let id = log.id("");
+        let (count, _) = fill(&bed, id, 10_000);
+        if event == "dropped" {
+            bed.remote().send(id, &[0; LIMIT]).unwrap();
+            log.wait_for(&bed, "dropped");
+        }
+        expect_numbered(&mut peer, count, 10_000);
+        peer.expect_close(1011, "internal error");
+        peer.close(1011, "");
+        peer.expect_goodbye();
+        log.wait_for(&bed, "close 1011 unclean");
+        bed.wait_for_stats("it is counted", |stats| stats.handler_panics == 1);
+    }
 }

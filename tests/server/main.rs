@@ -13,6 +13,7 @@ mod http;
 mod ids;
 mod life;
 mod limits;
+mod listeners;
 mod misuse;
 mod shutdown;
 mod topics;
