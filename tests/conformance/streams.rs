@@ -203,6 +203,9 @@ pub fn a_gathered_send_may_have_many_pieces<B: Bed>(driver: &mut Driver<B>) {
             }
         }
         driver.send_outbox(key(0), outbox);
+        // In the same turn: it must not go before pieces that took a second call.
+        driver.send(key(0), b"the next send");
+        expected.extend_from_slice(b"the next send");
         driver.expect(&mut peer, &expected);
     }
 }
