@@ -44,6 +44,16 @@ impl Context<'_> {
         self.0.close_by_id(id, Some((code, reason)));
     }
 
+    /// Stops reading from a socket, as [`WebSocket::pause`](crate::WebSocket::pause) does.
+    pub fn pause(&mut self, id: SocketId) {
+        self.set_paused(id, true);
+    }
+
+    /// Reads from a socket again: one that is paused has few occasions to say so itself.
+    pub fn resume(&mut self, id: SocketId) {
+        self.set_paused(id, false);
+    }
+
     /// The number of subscribers that a topic has on this worker.
     #[must_use]
     pub fn subscriber_count(&self, topic: &str) -> usize {
@@ -60,6 +70,17 @@ impl Context<'_> {
     #[must_use]
     pub fn remote(&self) -> &Remote {
         &self.0.remote
+    }
+
+    fn set_paused(&mut self, id: SocketId, is_paused: bool) {
+        if id.worker() == self.worker() {
+            return self.0.set_paused(id.key(), is_paused);
+        }
+        // Refused only by a worker that has too much to do, or has ended.
+        let set = move |context: &mut Context<'_>| context.set_paused(id, is_paused);
+        if self.0.remote.run_on(id.worker(), set).is_err() {
+            self.0.stats.mailbox_refused += 1;
+        }
     }
 }
 

@@ -72,6 +72,13 @@ impl Limits {
             (self.max_connections_per_address, "max_connections_per_address"),
             (self.max_control_frames_per_second.into(), "max_control_frames_per_second"),
             (self.max_mailbox_bytes, "max_mailbox_bytes"),
+            (self.topics.max_subscribers, "topics.max_subscribers"),
+            (self.topics.max_topics, "topics.max_topics"),
+            (self.topics.max_topics_per_subscriber, "topics.max_topics_per_subscriber"),
+            (self.topics.max_topic_name_bytes, "topics.max_topic_name_bytes"),
+            (self.topics.max_pending_messages, "topics.max_pending_messages"),
+            (self.topics.max_pending_bytes, "topics.max_pending_bytes"),
+            (self.topics.max_sets, "topics.max_sets"),
         ];
         let times = [
             (self.header_timeout, "header_timeout"),

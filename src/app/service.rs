@@ -212,6 +212,11 @@ impl Service {
         let Some(connection) = self.core.connections.get(key) else { return };
         match connection.stage {
             Stage::Http => self.core.end(key),
+            // What would it do with a WebSocket?
+            Stage::Answering if self.is_handshake(key) => {
+                self.abandon(key);
+                self.core.abort(key, "");
+            }
             // RFC 9112 §9.6: it still reads. The end follows the response.
             Stage::Answering => {}
             Stage::WebSocket | Stage::Closing => {
@@ -318,7 +323,7 @@ fn number(count: usize) -> Result<u16, String> {
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn explain(error: RouteError) -> String {
-    format!("route: {error}")
+    error.to_string()
 }
 
 impl std::fmt::Debug for Service {

@@ -95,11 +95,13 @@ impl<R: Reactor> Worker<R> {
         self.expire();
         self.deliver();
         self.service.core.connections.flush(&mut self.reactor);
+        let goes_on = self.is_going_on();
         let core = &mut self.service.core;
-        core.stats.connections = core.connections.len() as u64;
+        // What is left when a shutdown is over is closed with the reactor.
+        core.stats.connections = if goes_on { core.connections.len() as u64 } else { 0 };
         core.stats.turns += 1;
         core.remote.board(core.worker).publish(&core.stats);
-        Ok(self.is_going_on())
+        Ok(goes_on)
     }
 
     /// What the worker serves.

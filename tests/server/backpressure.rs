@@ -130,9 +130,9 @@ fn the_queue_is_drained_once(on: On) {
     log.wait_for(&bed, "open");
     let id = log.id("");
     for round in 1..=3 {
-        let (count, _) = fill(&bed, id, 1000);
+        let (count, _) = fill(&bed, id, 10_000);
         assert_eq!(log.count("drain"), round - 1, "not before it has left");
-        expect_numbered(&mut peer, count, 1000);
+        expect_numbered(&mut peer, count, 10_000);
         bed.wait_until("it has drained", || log.count("drain") == round);
     }
     peer.expect_silence(Duration::from_millis(10));
@@ -230,16 +230,16 @@ fn flood(on: On, bytes: &[u8], config: WebSocketConfig) -> (Bed, Log, Peer) {
 
 fn a_flood_of_small_messages(on: On) {
     // The windows of simulated peers are small.
-    let count = if on.is_simulated() { 4_000 } else { 80_000 };
+    let (count, length) = (if on.is_simulated() { 2_000 } else { 20_000 }, 300);
     let bytes: Vec<u8> =
-        (0..count).flat_map(|number| frame(Frame::BINARY, &numbered(number, 100))).collect();
+        (0..count).flat_map(|number| frame(Frame::BINARY, &numbered(number, length))).collect();
     let (bed, _log, mut peer) = flood(on, &bytes, WebSocketConfig::default());
-    expect_numbered(&mut peer, count, 100);
+    expect_numbered(&mut peer, count, length);
     assert_eq!(bed.stats().dropped_messages, 0);
 }
 
 fn a_flood_of_large_messages(on: On) {
-    let (count, length) = (if on.is_simulated() { 15 } else { 100 }, 100_000);
+    let (count, length) = (if on.is_simulated() { 12 } else { 60 }, 100_000);
     let bytes: Vec<u8> =
         (0..count).flat_map(|number| frame(Frame::BINARY, &numbered(number, length))).collect();
     let config = WebSocketConfig { max_payload_length: length, ..WebSocketConfig::default() };
@@ -249,7 +249,7 @@ fn a_flood_of_large_messages(on: On) {
 }
 
 fn a_flood_of_pings(on: On) {
-    let count = if on.is_simulated() { 4_000 } else { 60_000 };
+    let count = if on.is_simulated() { 4_000 } else { 45_000 };
     let bytes: Vec<u8> =
         (0..count).flat_map(|number| frame(Frame::PING, &numbered(number, 125))).collect();
     let (_bed, _log, mut peer) = flood(on, &bytes, WebSocketConfig::default());

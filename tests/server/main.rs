@@ -7,5 +7,12 @@
 mod support;
 
 mod backpressure;
+mod big;
+mod http;
+mod ids;
 mod life;
+mod limits;
+mod misuse;
+mod shutdown;
 mod topics;
+mod upgrade;

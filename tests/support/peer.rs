@@ -25,6 +25,7 @@ pub(crate) struct Peer {
     // Looked at, at the beginning of the input.
     start: usize,
     end: Option<End>,
+    scratch: Box<[u8]>,
 }
 
 enum Line {
@@ -43,10 +44,11 @@ pub(crate) enum End {
 
 impl Peer {
     #[track_caller]
-    pub(super) fn real(address: SocketAddr, receive_buffer: Option<usize>) -> Self {
+    pub(super) fn real(address: SocketAddr, buffer: Option<usize>) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        if let Some(bytes) = receive_buffer {
+        if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
+            socket.set_send_buffer_size(bytes).unwrap();
         }
         socket.connect(&address.into()).unwrap();
         socket.set_tcp_nodelay(true).unwrap();
@@ -58,7 +60,11 @@ impl Peer {
     }
 
     fn new(line: Line) -> Self {
-        Self { line, input: Vec::new(), start: 0, end: None }
+        let scratch = match line {
+            Line::Real { .. } => vec![0; READ_BYTES].into(),
+            Line::Sim { .. } => Box::default(),
+        };
+        Self { line, input: Vec::new(), start: 0, end: None, scratch }
     }
 
     // Writing
@@ -274,13 +280,12 @@ impl Peer {
         match &mut self.line {
             Line::Real { stream, .. } => {
                 stream.set_read_timeout(Some(patience)).unwrap();
-                let before = self.input.len();
-                self.input.resize(before + READ_BYTES, 0);
-                let result = stream.read(&mut self.input[before..]);
-                self.input.truncate(before + result.as_ref().copied().unwrap_or(0));
-                match result {
+                match stream.read(&mut self.scratch) {
                     Ok(0) => self.end = Some(End::Fin),
-                    Ok(_) => return true,
+                    Ok(count) => {
+                        self.input.extend_from_slice(&self.scratch[..count]);
+                        return true;
+                    }
                     Err(error) if is_timeout(error.kind()) => {}
                     Err(_) => self.end = Some(End::Reset),
                 }
@@ -324,4 +329,4 @@ fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;

@@ -99,6 +99,12 @@ impl Service {
         Some(Ticket { id: SocketId::new(self.core.worker, key), number })
     }
 
+    /// Whether the present request asks for a WebSocket.
+    pub(super) fn is_handshake(&self, key: Key) -> bool {
+        let active = self.exchanges.get(&key);
+        active.is_some_and(|active| matches!(active.state, State::Handshake(_)))
+    }
+
     /// How long the body of the present request may be.
     pub(super) fn max_body_bytes(&self, key: Key, has_exchange: bool) -> u64 {
         let active = has_exchange.then(|| self.exchanges.get(&key)).flatten();
