@@ -4,8 +4,10 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    Dropped, Limits, Prepared, Remote, SendError, SendStatus, SocketId, Stats, WebSocketConfig,
+    Dropped, Event, Limits, Prepared, Remote, SendError, SendStatus, SocketId, Stats,
+    WebSocketConfig,
     delivery::{Delivery, Later},
+    event,
     remote::{Interest, LETTER_BYTES, Letter},
 };
 use crate::{
@@ -20,8 +22,9 @@ use crate::{
 pub struct Core {
     pub(super) connections: Connections,
     pub(super) topics: PubSub,
-    // Of the WebSocket routes, by their numbers.
+    // Of the WebSocket routes, by their numbers; behind them that of the event streams.
     pub(super) configs: Vec<Rc<WebSocketConfig>>,
+    pub(super) event_route: u16,
     pub(super) stats: Stats,
     pub(super) remote: Remote,
     pub(super) worker: u8,
@@ -55,6 +58,7 @@ impl Core {
             connections: Connections::with_limit(limits.max_connections, Tick::default()),
             topics: PubSub::new(limits.topics),
             configs: Vec::new(),
+            event_route: 0,
             stats: Stats::default(),
             remote,
             worker,
@@ -239,7 +243,16 @@ impl Core {
         if audience.subscribers == [0; Variant::COUNT] && audience.workers.is_empty() {
             return false;
         }
-        let framed = Framed::plain(ws::frame(message));
+        self.publish_framed(topic, sender, Framed::plain(ws::frame(message)))
+    }
+
+    fn publish_framed(
+        &mut self,
+        topic: &[u8],
+        sender: Option<pubsub::SubscriberId>,
+        framed: Framed,
+    ) -> bool {
+        let framed = self.with_event_form(topic, framed);
         let published = match self.topics.publish(topic, sender, framed) {
             Ok(published) => published,
             Err(TurnFull(framed)) => {
@@ -251,8 +264,43 @@ impl Core {
         published.subscribers + published.workers > 0
     }
 
+    /// Publishes an event to every worker: its data to WebSockets, all of it to event streams.
+    pub(super) fn publish_event(&mut self, topic: &[u8], event: &Event<'_>) -> bool {
+        self.learn_interest();
+        let framed = Framed::plain(ws::frame(Message::Text(event.data())));
+        self.publish_framed(topic, None, framed.with(Variant::EVENT_STREAM, event.frame()))
+    }
+
+    /// Frames a message for event streams too, if there are any.
+    fn with_event_form(&self, topic: &[u8], framed: Framed) -> Framed {
+        let audience = self.topics.audience(topic).subscribers[Variant::EVENT_STREAM.index()];
+        if audience == 0 || framed.has(Variant::EVENT_STREAM) {
+            return framed;
+        }
+        let form = event::frame_as_event(framed.form(Variant::PLAIN));
+        framed.with(Variant::EVENT_STREAM, form)
+    }
+
+    /// Subscribes an event stream.
+    pub(super) fn subscribe_stream(
+        &mut self,
+        key: Key,
+        topics: &[String],
+    ) -> Result<(), pubsub::Error> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let id = self.topics.add(key, Variant::EVENT_STREAM)?;
+        connection.subscriber = Some(id);
+        connection.route = self.event_route;
+        let result = topics.iter().try_for_each(|topic| {
+            self.with_topics(|topics, sink| topics.subscribe(id, topic.as_bytes(), sink)).map(drop)
+        });
+        self.tell_interest();
+        result
+    }
+
     /// Publishes what came from elsewhere to the subscribers on this worker.
     pub(super) fn publish_here(&mut self, topic: &[u8], framed: Framed) {
+        let framed = self.with_event_form(topic, framed);
         if let Err(TurnFull(framed)) = self.topics.publish_remote(topic, framed) {
             self.end_topics_early();
             // An empty turn has room for any message.
@@ -413,7 +461,8 @@ impl Core {
                 self.leave_topics(key);
                 self.bid_farewell(key, CloseCode::ABNORMAL.code(), reason, false);
             }
-            Stage::Http | Stage::Answering | Stage::Ending => {}
+            Stage::Http | Stage::Answering => self.leave_topics(key),
+            Stage::Ending => {}
         }
         self.enter_stage(key, Stage::Aborting);
     }
@@ -427,6 +476,8 @@ impl Core {
 
     /// The last byte to be sent has been queued.
     pub(super) fn end(&mut self, key: Key) {
+        // An event stream's.
+        self.leave_topics(key);
         self.enter_stage(key, Stage::Ending);
     }
 
@@ -459,7 +510,7 @@ impl Core {
     }
 
     /// Publishes of this turn still arrive; then there are no topics any more.
-    fn leave_topics(&mut self, key: Key) {
+    pub(super) fn leave_topics(&mut self, key: Key) {
         self.deliver_pending(key);
         let connection = self.connections.get_mut(key);
         if let Some(id) = connection.and_then(|connection| connection.subscriber.take()) {

@@ -94,7 +94,9 @@ impl<'a, W: Way> Delivery<'a, W> {
 
 impl<W: Way> Sink for Delivery<'_, W> {
     fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
-        let Some(connection) = self.connections.get(owner).filter(|c| c.is_open()) else { return };
+        let Some(connection) = self.connections.get(owner).filter(|c| c.is_subscribed()) else {
+            return;
+        };
         let config = &self.configs[usize::from(connection.route)];
         // RFC 6455 §5.4: no message stands between the fragments of another.
         if connection.is_fragmenting {

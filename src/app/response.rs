@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{BodySource, Responder};
+use super::{BodySource, EventStream, Responder};
 use crate::http::{BodySize, Coding, ResponseError, ResponseWriter, Status};
 
 /// The answer to a request: status, header fields, and a body that is there as a whole, or made
@@ -28,6 +28,7 @@ pub struct Response {
 pub(super) enum Body {
     Bytes(Cow<'static, [u8]>),
     Source(BodySize, Box<dyn BodySource>),
+    Events(Box<EventStream>),
     /// The response comes later; this one is none.
     Later(Box<dyn FnOnce(Responder) + Send>),
 }
@@ -101,6 +102,18 @@ impl Response {
         self.body =
             Body::Source(length.map_or(BodySize::Unknown, BodySize::Known), Box::new(source));
         self
+    }
+
+    /// Goes on with server-sent events; see [`EventStream`]. Clients that do not take them in time
+    /// are dropped, and come back.
+    #[must_use]
+    pub fn events(stream: EventStream) -> Self {
+        let response = Self::new(Status::OK).header("Cache-Control", "no-cache");
+        // Proxies like nginx would collect events before they send them on.
+        let mut response = response.header("X-Accel-Buffering", "no");
+        response.content_type = Some("text/event-stream");
+        response.body = Body::Events(Box::new(stream));
+        response
     }
 
     /// Not yet: `start` gets a [`Responder`], which may be used from any thread. Until then no

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    App, Core, Limits, Remote,
+    App, Core, Limits, Remote, WebSocketConfig,
     endpoint::{Endpoint, Place},
     page::Page,
 };
@@ -79,6 +79,12 @@ impl Service {
             service.sockets.any(&pattern, number).map_err(explain)?;
             service.routes.push(endpoint);
         }
+        service.core.event_route = number(service.core.configs.len())?;
+        service.core.configs.push(Rc::new(WebSocketConfig {
+            max_backpressure: service.core.limits.max_event_backpressure,
+            close_on_backpressure_limit: true,
+            ..WebSocketConfig::default()
+        }));
         for (method, pattern, page) in app.pages {
             let number = number(service.pages.len())?;
             match method {
@@ -207,8 +213,8 @@ impl Service {
         let Some(connection) = self.core.connections.get(key) else { return };
         match connection.stage {
             Stage::Http => self.core.end(key),
-            // RFC 9112 §9.6: it still reads. The end follows the response.
-            Stage::Answering => {}
+            // RFC 9112 §9.6: it still reads. The end follows the response, if it has one.
+            Stage::Answering => self.end_events(key),
             Stage::WebSocket | Stage::Closing => {
                 self.core.lose(key, "the connection ended without a close frame");
             }

@@ -149,6 +149,13 @@ impl Connection {
         self.stage == Stage::WebSocket
     }
 
+    /// Whether what is published can be sent: to a WebSocket or an event stream.
+    #[must_use]
+    pub fn is_subscribed(&self) -> bool {
+        let is_stream = matches!(self.stage, Stage::Http | Stage::Answering);
+        self.is_open() || is_stream && self.subscriber.is_some()
+    }
+
     /// Whether the peer does not take what is sent.
     #[must_use]
     pub fn is_blocked(&self) -> bool {

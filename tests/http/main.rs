@@ -4,5 +4,6 @@
 #![allow(clippy::disallowed_methods, reason = "the tests wait for a server in real time")]
 
 mod bed;
+mod events;
 mod exchanges;
 mod files;

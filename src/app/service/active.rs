@@ -14,7 +14,10 @@
 //! request is complete and its exchange is not over, the stage is `Answering`: what the client
 //! sends next waits.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use super::{
     Service,
@@ -23,7 +26,8 @@ use super::{
 };
 use crate::{
     app::{
-        BodySource, Responder, Response, SocketId,
+        BodySource, EventStream, Responder, Response, SocketId,
+        event::HEARTBEAT,
         http_handler::{Desk, Handled, MAX_BUFFERED_BYTES, Progress},
         page::Page,
         response::Body,
@@ -56,6 +60,8 @@ pub(super) enum State {
     Later,
     /// The response is on its way.
     Sending(Sending),
+    /// The response goes on with events.
+    Events { heartbeat: Duration },
 }
 
 /// A body in the making, and the head before it.
@@ -105,7 +111,7 @@ impl Service {
         let page = active.and_then(|active| match &active.state {
             State::Collecting(collected) => Some(collected.page),
             State::Handling(handling) => Some(handling.page),
-            State::Handshake(_) | State::Later | State::Sending(_) => None,
+            _ => None,
         });
         let own = page.and_then(|page| self.pages[usize::from(page)].max_body_bytes());
         own.unwrap_or(self.core.limits.http.max_body_bytes)
@@ -131,7 +137,7 @@ impl Service {
             State::Handling(_) => self.with_handler(key, |handler, desk, slot| {
                 handler.body(desk, slot, piece);
             }),
-            State::Handshake(_) | State::Later | State::Sending(_) => {}
+            _ => {}
         }
     }
 
@@ -156,7 +162,11 @@ impl Service {
 
     /// Nothing more is decoded until the exchange is over.
     pub(super) fn await_answer(&mut self, key: Key) {
-        let deadline = self.core.connections.now().after(self.core.limits.answer_timeout);
+        let timeout = match self.exchanges.get(&key).map(|active| &active.state) {
+            Some(State::Events { heartbeat }) => *heartbeat,
+            _ => self.core.limits.answer_timeout,
+        };
+        let deadline = self.core.connections.now().after(timeout);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.stage = Stage::Answering;
         connection.deadline = deadline;
@@ -228,6 +238,7 @@ impl Service {
                 }
             }
             Body::Source(size, source) => self.begin_sending(key, head, size, source),
+            Body::Events(stream) => self.begin_events(key, head, &stream),
         }
     }
 
@@ -238,18 +249,7 @@ impl Service {
         size: BodySize,
         source: Box<dyn BodySource>,
     ) {
-        let Some(connection) = self.core.connections.get(key) else { return };
-        let exchange = connection.exchange;
-        let Some(outbox) = self.core.connections.outbox(key) else { return };
-        let begun = head.begin(size, &mut ResponseWriter::new(outbox, &self.date, exchange));
-        let coding = match begun {
-            Ok(coding) => coding,
-            Err(error) => {
-                log::error!(worker = self.core.worker; "a response cannot be sent: {error}");
-                return self.respond(key, Response::of_status(Status::INTERNAL_SERVER_ERROR));
-            }
-        };
-        self.set_keep_alive(key, exchange.keep_alive && coding != Coding::Close);
+        let Some((exchange, coding)) = self.begin_response(key, head, size) else { return };
         let remaining = match coding {
             Coding::Length(bytes) => bytes,
             Coding::Chunked | Coding::Close => u64::MAX,
@@ -259,6 +259,76 @@ impl Service {
             return self.finish(key);
         }
         self.pump(key);
+    }
+
+    /// Writes the head of a response whose body follows; if that is not possible, a 500.
+    fn begin_response(
+        &mut self,
+        key: Key,
+        head: &Response,
+        size: BodySize,
+    ) -> Option<(http::Exchange, Coding)> {
+        let exchange = self.core.connections.get(key)?.exchange;
+        let outbox = self.core.connections.outbox(key)?;
+        let before = outbox.len();
+        match head.begin(size, &mut ResponseWriter::new(outbox, &self.date, exchange)) {
+            Ok(coding) => {
+                self.core.stats.bytes_out += outbox.len().saturating_sub(before) as u64;
+                self.set_keep_alive(key, exchange.keep_alive && coding != Coding::Close);
+                Some((exchange, coding))
+            }
+            Err(error) => {
+                log::error!(worker = self.core.worker; "a response cannot be sent: {error}");
+                self.respond(key, Response::of_status(Status::INTERNAL_SERVER_ERROR));
+                None
+            }
+        }
+    }
+
+    /// Begins an event stream.
+    fn begin_events(&mut self, key: Key, head: &Response, stream: &EventStream) {
+        let is_head = self.core.connections.get(key).is_some_and(|c| c.exchange.is_head);
+        if !is_head && let Err(error) = self.core.subscribe_stream(key, &stream.topics) {
+            log::warn!(worker = self.core.worker; "an event stream is refused: {error}");
+            self.core.leave_topics(key);
+            return self.respond(key, Response::of_status(Status::SERVICE_UNAVAILABLE));
+        }
+        let Some((exchange, _)) = self.begin_response(key, head, BodySize::Endless) else {
+            return;
+        };
+        if let Some(outbox) = self.core.connections.outbox(key).filter(|_| !exchange.is_head) {
+            outbox.append(&stream.first);
+        }
+        let heartbeat = stream.heartbeat;
+        self.begin_exchange(key, State::Events { heartbeat });
+        if exchange.is_head || self.grace.is_some() {
+            self.finish(key);
+        }
+    }
+
+    /// Ends the response if it is an event stream: the client has gone, or the server goes.
+    pub(super) fn end_events(&mut self, key: Key) {
+        let active = self.exchanges.get(&key).map(|active| &active.state);
+        if let Some(State::Events { .. }) = active {
+            self.finish(key);
+        }
+    }
+
+    /// Says that the stream lives, unless the client has not even read what there is.
+    fn keep_events_alive(&mut self, key: Key, heartbeat: Duration) {
+        let now = self.core.connections.now();
+        let timeout = self.core.limits.keep_alive_timeout;
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        if connection.is_blocked() && now >= connection.heard.after(timeout) {
+            return self.core.abort(key, "");
+        }
+        let is_quiet = !connection.is_blocked() && connection.queued_bytes() == 0;
+        let next = now.after(heartbeat);
+        connection.deadline = next;
+        self.core.connections.wake_at(key, next);
+        if let Some(outbox) = self.core.connections.outbox(key).filter(|_| is_quiet) {
+            outbox.append(HEARTBEAT);
+        }
     }
 
     /// There may be room for more of a response.
@@ -358,7 +428,7 @@ impl Service {
                     handler.discard(handling.slot);
                 }
             }
-            State::Handling(_) | State::Collecting(_) | State::Sending(_) => return,
+            _ => return,
         }
         let response = verdict.downcast::<Response>().map_or_else(
             |_| Response::of_status(Status::INTERNAL_SERVER_ERROR),
@@ -388,6 +458,10 @@ impl Service {
         let now = self.core.connections.now();
         let Some(active) = self.exchanges.get(&key) else { return self.core.abort(key, "") };
         let has_begun = match &active.state {
+            State::Events { heartbeat } => {
+                let heartbeat = *heartbeat;
+                return self.keep_events_alive(key, heartbeat);
+            }
             State::Sending(_) => true,
             State::Handling(handling) => handling.progress.coding.is_some(),
             State::Handshake(_) | State::Later | State::Collecting(_) => false,
@@ -427,7 +501,7 @@ impl Service {
                 }
                 progress.coding.is_some()
             }
-            State::Sending(_) => true,
+            State::Sending(_) | State::Events { .. } => true,
             State::Handshake(_) | State::Collecting(_) | State::Later => false,
         }
     }
