@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "the tests wait for a server in real time")]
 
 mod bed;
+mod deadlines;
 mod events;
 mod exchanges;
 mod files;
+mod table;

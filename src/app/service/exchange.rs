@@ -214,6 +214,8 @@ impl Service {
             NoMatch::MethodNotAllowed { allow } => {
                 Response::of_status(Status::METHOD_NOT_ALLOWED).header("Allow", allow)
             }
+            // RFC 9110 §9.3.7: a question to the server as a whole, whether it lives.
+            NoMatch::NotFound if head.path() == "*" => Response::new(Status::NO_CONTENT),
             NoMatch::NotFound if self.sockets.find(head.method(), head.path()).is_err() => {
                 Response::of_status(Status::NOT_FOUND)
             }
