@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod auth;
 mod backend;
 mod body_source;
 mod builder;
@@ -38,6 +39,7 @@ mod websocket;
 mod worker;
 
 pub use self::core::Core;
+pub use auth::{BasicAuth, BearerAuth, Tickets};
 pub use backend::Backend;
 pub use body_source::BodySource;
 pub use builder::App;

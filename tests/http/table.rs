@@ -351,7 +351,7 @@ const CASES: &[(&str, &str)] = &[
     ("HEAD /none/such HTTP/1.1{H}", "404h"),
     ("GET /none/such HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "404"),
     (
-        "GET /none/such HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        "GET /none/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
         "404",
     ),
     ("POST /r/small HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd", "200[abcd]"),
