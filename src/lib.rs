@@ -92,9 +92,9 @@ pub mod ws;
 pub use app::{
     App, Backend, BasicAuth, BearerAuth, BodySource, Close, Context, Dropped, Error, Event,
     EventStream, Files, HttpExchange, HttpHandler, Limits, OnMessage, Origin, PendingUpgrade,
-    Prepared, Remote, Reply, Request, Responder, Response, Result, Running, SendError, SendStatus,
-    Server, SocketId, Stats, Tickets, Upgrade, WebSocket, WebSocketConfig, WebSocketHandler,
-    on_message,
+    Prepared, Proxies, Remote, Reply, Request, Responder, Response, Result, Running, SendError,
+    SendStatus, Server, SocketId, Stats, Tickets, Upgrade, WebSocket, WebSocketConfig,
+    WebSocketHandler, on_message,
 };
 pub use http::{Limits as HttpLimits, ResponseError, Status};
 pub use pubsub::{Error as TopicError, Limits as TopicLimits};

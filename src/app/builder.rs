@@ -1,7 +1,7 @@
 //! [`App`]: the routes of a server.
 
 use super::{
-    Files, HttpHandler, Request, Response, WebSocketConfig, WebSocketHandler,
+    Files, HttpHandler, Proxies, Request, Response, WebSocketConfig, WebSocketHandler,
     endpoint::{Endpoint, Route},
     http_handler::HttpRoute,
     page::Page,
@@ -27,6 +27,7 @@ pub struct App {
     pub(super) sockets: Vec<(String, Box<dyn Endpoint>)>,
     // `None` for all methods that have no page of their own.
     pub(super) pages: Vec<(Option<&'static str>, String, Page)>,
+    pub(super) proxies: Option<Proxies>,
     // Why no server can be made of it.
     pub(super) faults: Vec<String>,
 }
@@ -36,6 +37,14 @@ impl App {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Believes these proxies what they say of the client's address.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.faults.extend(proxies.fault.clone());
+        self.proxies = Some(proxies);
+        self
     }
 
     /// Adds a WebSocket route with the default [`WebSocketConfig`].

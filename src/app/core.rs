@@ -4,7 +4,7 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    Dropped, Event, Limits, Prepared, Remote, SendError, SendStatus, SocketId, Stats,
+    Dropped, Event, Limits, Prepared, Proxies, Remote, SendError, SendStatus, SocketId, Stats,
     WebSocketConfig,
     delivery::{Delivery, Later},
     event,
@@ -25,6 +25,7 @@ pub struct Core {
     // Of the WebSocket routes, by their numbers; behind them that of the event streams.
     pub(super) configs: Vec<Rc<WebSocketConfig>>,
     pub(super) event_route: u16,
+    pub(super) proxies: Option<Proxies>,
     pub(super) stats: Stats,
     pub(super) remote: Remote,
     pub(super) worker: u8,
@@ -59,6 +60,7 @@ impl Core {
             topics: PubSub::new(limits.topics),
             configs: Vec::new(),
             event_route: 0,
+            proxies: None,
             stats: Stats::default(),
             remote,
             worker,
@@ -69,6 +71,12 @@ impl Core {
             outgoing,
             connections_by_address: HashMap::new(),
         }
+    }
+
+    /// Whether a connection from this peer begins with a header of the PROXY protocol.
+    pub(super) fn expects_proxy_header(&self, peer: Option<std::net::SocketAddr>) -> bool {
+        let proxies = self.proxies.as_ref().filter(|proxies| proxies.speaks_proxy_protocol);
+        proxies.is_some_and(|proxies| proxies.are_at(peer))
     }
 
     // Sending

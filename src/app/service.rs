@@ -18,7 +18,7 @@ use super::{
 use crate::{
     base::Key,
     conn::{Connection, Protocol, Stage},
-    http::{Date, RouteError, Router},
+    http::{Date, ProxyHeader, RouteError, Router},
     ws::{self, CloseCode},
 };
 
@@ -70,6 +70,7 @@ impl Service {
             date: Date::from_unix(0),
             grace: None,
         };
+        service.core.proxies = app.proxies;
         for (pattern, endpoint) in app.sockets {
             let config = endpoint.config();
             config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
@@ -111,6 +112,9 @@ impl Service {
         connection.heard = now;
         connection.is_pinged = false;
         if connection.stashed_bytes() > 0 || !connection.may_decode() {
+            if connection.expects_proxy_header {
+                self.core.resumed.push(key);
+            }
             return self.keep(key, bytes);
         }
         let is_websocket = matches!(connection.protocol, Protocol::WebSocket(_));
@@ -196,7 +200,14 @@ impl Service {
         let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
         let mut done = 0;
         if let Protocol::Http(_) = connection.protocol {
-            done = self.decode_requests(key, input);
+            if connection.expects_proxy_header {
+                done = self.proxy_header(key, input);
+                let connection = self.core.connections.get(key);
+                if connection.is_none_or(|c| c.expects_proxy_header || !c.may_decode()) {
+                    return done;
+                }
+            }
+            done += self.decode_requests(key, &mut input[done..]);
         }
         let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
         match connection.protocol {
@@ -206,6 +217,29 @@ impl Service {
             Protocol::Lent => input.len(),
             _ => done,
         }
+    }
+
+    /// Takes the header of the PROXY protocol, once it is complete.
+    #[cold]
+    fn proxy_header(&mut self, key: Key, input: &[u8]) -> usize {
+        let Ok(header) = ProxyHeader::parse(input) else {
+            self.core.abort(key, "");
+            return 0;
+        };
+        let Some(ProxyHeader { source, length }) = header else { return 0 };
+        let Some(connection) = self.core.connections.get_mut(key) else { return length };
+        connection.expects_proxy_header = false;
+        if let Some(source) = source {
+            let proxy = connection.peer.address();
+            connection.peer = Some(source).into();
+            // The limit is for clients, not for the proxy.
+            self.release_address(proxy);
+            if !self.admit_address(Some(source)) {
+                self.core.stats.refused += 1;
+                self.core.abort(key, "");
+            }
+        }
+        length
     }
 
     /// Nothing more is to be decoded.

@@ -9,4 +9,5 @@ mod deadlines;
 mod events;
 mod exchanges;
 mod files;
+mod proxies;
 mod table;

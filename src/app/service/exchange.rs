@@ -288,6 +288,7 @@ pub(super) fn request_of<'a>(
         head,
         parameters,
         remote_addr: core.connections.get(key).and_then(|c| c.peer.address()),
+        proxies: core.proxies.as_ref(),
         remote: &core.remote,
         worker: core.worker,
     }
