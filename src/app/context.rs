@@ -40,6 +40,11 @@ impl Context<'_> {
         self.0.publish_event(topic.as_bytes(), event);
     }
 
+    /// As [`Context::publish`], without compressing the message.
+    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) {
+        self.0.publish_uncompressed(None, topic.as_bytes(), message.into());
+    }
+
     /// Begins the closing handshake of a socket.
     pub fn close(&mut self, id: SocketId, code: CloseCode, reason: &str) {
         self.0.close_by_id(id, Some((code, reason)));

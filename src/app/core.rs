@@ -6,6 +6,7 @@ use std::{collections::HashMap, rc::Rc};
 use super::{
     Dropped, Event, Limits, Prepared, Proxies, Remote, SendError, SendStatus, SocketId, Stats,
     WebSocketConfig,
+    deflation::Deflation,
     delivery::{Delivery, Later},
     event,
     remote::{Interest, LETTER_BYTES, Letter},
@@ -13,7 +14,7 @@ use super::{
 use crate::{
     base::{Key, Tick},
     conn::{Connection, Connections, Stage},
-    pubsub::{self, Framed, PubSub, TurnFull, Variant},
+    pubsub::{self, Audience, Framed, PubSub, TurnFull, Variant},
     ws::{self, CloseCode, Message, Opcode},
 };
 
@@ -37,6 +38,8 @@ pub struct Core {
     pub(super) resumed: Vec<Key>,
     // Messages of this turn for each worker. Empty between turns.
     pub(super) outgoing: Vec<Vec<(Letter, usize)>>,
+    // `None` while it is in use, and if no route compresses.
+    pub(super) deflation: Option<Box<Deflation>>,
     // Only counted if there is a limit.
     pub(super) connections_by_address: HashMap<std::net::IpAddr, usize>,
 }
@@ -69,6 +72,7 @@ impl Core {
             dropped: Vec::new(),
             resumed: Vec::new(),
             outgoing,
+            deflation: None,
             connections_by_address: HashMap::new(),
         }
     }
@@ -99,10 +103,10 @@ impl Core {
             self.stats.bytes_out += bytes as u64;
             return SendStatus::Sent;
         }
-        self.send_with_care(key, opcode, is_last, payload)
+        self.send_compressed(key, opcode, is_last, payload)
     }
 
-    fn send_with_care(
+    pub(super) fn send_with_care(
         &mut self,
         key: Key,
         opcode: Opcode,
@@ -119,7 +123,8 @@ impl Core {
     }
 
     pub(super) fn send_prepared(&mut self, key: Key, prepared: &Prepared) -> SendStatus {
-        let frame = prepared.frame();
+        let compressed = self.compressed_form(key, prepared.frame());
+        let frame = compressed.as_ref().unwrap_or(prepared.frame());
         let status = self.admit(key, frame.len(), Opcode::Binary);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
@@ -161,7 +166,7 @@ impl Core {
     }
 
     /// Whether there is room for so many bytes more, and whether they are welcome.
-    fn admit(&mut self, key: Key, bytes: usize, opcode: Opcode) -> SendStatus {
+    pub(super) fn admit(&mut self, key: Key, bytes: usize, opcode: Opcode) -> SendStatus {
         let Some(connection) = self.connections.get(key).filter(|c| c.is_open()) else {
             return SendStatus::Closed;
         };
@@ -176,12 +181,7 @@ impl Core {
         }
         let config = &self.configs[usize::from(self.route_of(key))];
         let buffered = self.connections.buffered_bytes(key);
-        // What the kernel has not been asked to take is not backpressure, and still bounded.
-        let limit = match is_blocked {
-            true => config.max_backpressure,
-            false => config.max_backpressure.max(MAX_TURN_BYTES),
-        };
-        if buffered > 0 && buffered.saturating_add(bytes) > limit {
+        if buffered > 0 && buffered.saturating_add(bytes) > config.queue_limit(is_blocked) {
             return self.refuse(key, bytes);
         }
         if config.reset_idle_timeout_on_send {
@@ -218,7 +218,11 @@ impl Core {
         let id = match connection.subscriber {
             Some(id) => id,
             None => {
-                let id = self.topics.add(key, Variant::PLAIN)?;
+                let variant = match connection.compression.takes_shared() {
+                    true => Variant::DEFLATED,
+                    false => Variant::PLAIN,
+                };
+                let id = self.topics.add(key, variant)?;
                 connection.subscriber = Some(id);
                 id
             }
@@ -245,22 +249,27 @@ impl Core {
         topic: &[u8],
         message: Message<'_>,
     ) -> bool {
+        let framed = |core: &mut Self, audience: &Audience| {
+            core.with_forms(Framed::plain(ws::frame(message)), audience)
+        };
+        self.publish_framed(from, topic, framed)
+    }
+
+    /// Publishes what `frame` makes, if there is an audience for it.
+    pub(super) fn publish_framed(
+        &mut self,
+        from: Option<Key>,
+        topic: &[u8],
+        frame: impl FnOnce(&mut Self, &Audience) -> Framed,
+    ) -> bool {
         self.learn_interest();
         let sender = from.and_then(|key| self.connections.get(key)?.subscriber);
         let audience = self.topics.audience(topic);
         if audience.subscribers == [0; Variant::COUNT] && audience.workers.is_empty() {
             return false;
         }
-        self.publish_framed(topic, sender, Framed::plain(ws::frame(message)))
-    }
-
-    fn publish_framed(
-        &mut self,
-        topic: &[u8],
-        sender: Option<pubsub::SubscriberId>,
-        framed: Framed,
-    ) -> bool {
-        let framed = self.with_event_form(topic, framed);
+        let framed = frame(self, &audience);
+        let framed = self.with_event_form(framed, &audience);
         let published = match self.topics.publish(topic, sender, framed) {
             Ok(published) => published,
             Err(TurnFull(framed)) => {
@@ -274,15 +283,17 @@ impl Core {
 
     /// Publishes an event to every worker: its data to WebSockets, all of it to event streams.
     pub(super) fn publish_event(&mut self, topic: &[u8], event: &Event<'_>) -> bool {
-        self.learn_interest();
-        let framed = Framed::plain(ws::frame(Message::Text(event.data())));
-        self.publish_framed(topic, None, framed.with(Variant::EVENT_STREAM, event.frame()))
+        let framed = |core: &mut Self, audience: &Audience| {
+            let framed = Framed::plain(ws::frame(Message::Text(event.data())));
+            core.with_forms(framed, audience).with(Variant::EVENT_STREAM, event.frame())
+        };
+        self.publish_framed(None, topic, framed)
     }
 
     /// Frames a message for event streams too, if there are any.
-    fn with_event_form(&self, topic: &[u8], framed: Framed) -> Framed {
-        let audience = self.topics.audience(topic).subscribers[Variant::EVENT_STREAM.index()];
-        if audience == 0 || framed.has(Variant::EVENT_STREAM) {
+    fn with_event_form(&self, framed: Framed, audience: &Audience) -> Framed {
+        let streams = audience.subscribers[Variant::EVENT_STREAM.index()];
+        if streams == 0 || framed.has(Variant::EVENT_STREAM) {
             return framed;
         }
         let form = event::frame_as_event(framed.form(Variant::PLAIN));
@@ -308,7 +319,12 @@ impl Core {
 
     /// Publishes what came from elsewhere to the subscribers on this worker.
     pub(super) fn publish_here(&mut self, topic: &[u8], framed: Framed) {
-        let framed = self.with_event_form(topic, framed);
+        let audience = self.topics.audience(topic);
+        let framed = match &self.deflation {
+            Some(_) => self.with_forms(framed, &audience),
+            None => framed,
+        };
+        let framed = self.with_event_form(framed, &audience);
         if let Err(TurnFull(framed)) = self.topics.publish_remote(topic, framed) {
             self.end_topics_early();
             // An empty turn has room for any message.
@@ -324,7 +340,7 @@ impl Core {
     }
 
     /// What is pending for one socket goes before what it is sent next.
-    fn deliver_pending(&mut self, key: Key) {
+    pub(super) fn deliver_pending(&mut self, key: Key) {
         if let Some(id) = self.connections.get(key).and_then(|connection| connection.subscriber) {
             let _ = self.with_topics(|topics, sink| topics.drain_one(id, sink));
         }
@@ -529,6 +545,17 @@ impl Core {
 
     // Reading
 
+    /// How far a connection has come, if more may be decoded for it in this turn. Not if enough
+    /// has been produced for it, or published by whomever: then it goes on when that has left.
+    #[inline]
+    pub(super) fn goes_on(&mut self, key: Key) -> Option<Stage> {
+        if self.topics.is_crowded() {
+            self.resumed.push(key);
+            return None;
+        }
+        self.connections.goes_on(key)
+    }
+
     pub(super) fn set_paused(&mut self, key: Key, is_paused: bool) {
         let now = self.connections.now();
         let is_concerned =
@@ -546,6 +573,4 @@ impl Core {
     }
 }
 
-/// What a handler may send to one socket in one turn, if `max_backpressure` is less.
-pub(super) const MAX_TURN_BYTES: usize = 16 << 20;
 const BACKPRESSURE: &str = "too slow: max_backpressure is reached";

@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     App, Core, Limits, Remote, WebSocketConfig,
+    deflation::Deflation,
     endpoint::{Endpoint, Place},
     page::Page,
 };
@@ -75,6 +76,10 @@ impl Service {
             let config = endpoint.config();
             config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
             service.decoding.push(config.limits());
+            if config.compression.is_on() {
+                let deflation = || Box::new(Deflation::new(config.compression));
+                service.core.deflation.get_or_insert_with(deflation);
+            }
             service.core.configs.push(Rc::clone(config));
             let number = number(service.routes.len())?;
             service.sockets.any(&pattern, number).map_err(explain)?;
@@ -142,11 +147,11 @@ impl Service {
         self.say_farewells();
     }
 
-    /// Everything that was sent to this connection has left.
+    /// Everything that was sent to this connection before this turn has left.
     pub(super) fn settled(&mut self, key: Key) {
         self.core.connections.touch(key);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if connection.queued_bytes() == 0 && std::mem::take(&mut connection.owes_drain) {
+        if std::mem::take(&mut connection.owes_drain) {
             let is_open = connection.is_open();
             let (route, place) = place(key, connection);
             if is_open {
@@ -163,10 +168,10 @@ impl Service {
 
     /// Decodes what has been kept, if that may be done now.
     pub(super) fn go_on(&mut self, key: Key) {
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if !connection.may_decode() {
+        if self.core.goes_on(key).is_none() {
             return;
         }
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
         let stash = connection.take_stash();
         // The end of a request may be all that is left of it.
         if stash.is_some() || connection.has_exchange {
@@ -258,6 +263,9 @@ impl Service {
 
     /// The reactor has said its last word on this connection.
     pub(super) fn closed(&mut self, key: Key) {
+        if let Some(deflation) = &mut self.core.deflation {
+            deflation.close(key);
+        }
         if let Some(connection) = self.core.connections.get(key)
             && connection.has_exchange
         {

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::Peer;
+use super::{Compression, Peer};
 use crate::{
     base::{Outbox, Tick},
     http::{self, Exchange},
@@ -39,6 +39,8 @@ pub struct Connection {
     pub control_frame_second: u16,
     /// The request that is being answered.
     pub exchange: Exchange,
+    /// How messages of the WebSocket are compressed.
+    pub compression: Compression,
     /// Whether the request at hand has a state of its own, apart from the connection.
     pub has_exchange: bool,
     /// Whether a header of the PROXY protocol has to come first.
@@ -128,6 +130,7 @@ impl Connection {
             control_frame_count: 0,
             control_frame_second: 0,
             exchange: Exchange::FAULT,
+            compression: Compression::default(),
             has_exchange: false,
             expects_proxy_header: false,
             is_pinged: false,

@@ -11,11 +11,11 @@ use super::{
     exchange::{note_panic, request_of},
 };
 use crate::{
-    app::{Response, endpoint::Answer, upgrade::Ticket},
+    app::{Compressor, Response, endpoint::Answer, upgrade::Ticket},
     base::Key,
-    conn::{Protocol, Stage},
+    conn::{Compression, Protocol, Stage},
     http::{RequestHead, Status},
-    ws::{self, Opening},
+    ws::{self, Opening, deflate::Agreement},
 };
 
 /// What a 101 needs to know of its request.
@@ -25,6 +25,7 @@ pub(super) struct Handshake {
     accept: ws::Accept,
     // The one that the route would choose.
     protocol: Option<Cow<'static, str>>,
+    deflate: Option<Agreement>,
 }
 
 type Headers = Vec<(Cow<'static, str>, Cow<'static, str>)>;
@@ -41,7 +42,12 @@ impl Service {
         }
         let offers = |name: &&String| opening.protocols().any(|offered| offered == name.as_str());
         let protocol = config.protocols.iter().find(offers).map(|name| Cow::Owned(name.clone()));
-        let handshake = Handshake { route, accept: opening.accept(), protocol };
+        let compression = &config.compression;
+        let deflate = match compression.is_on() {
+            true => opening.deflate(&compression.preferences()),
+            false => None,
+        };
+        let handshake = Handshake { route, accept: opening.accept(), protocol, deflate };
         // Found before, so found again: the second time to lend its parameters.
         let Ok(found) = self.sockets.find(head.method(), head.path()) else { return };
         let request = request_of(&self.core, key, *head, found.parameters);
@@ -77,13 +83,13 @@ impl Service {
         protocol: Option<Cow<'static, str>>,
         headers: &Headers,
     ) {
-        let Handshake { route, accept, protocol: default } = handshake;
+        let Handshake { route, accept, protocol: default, deflate } = handshake;
         let protocol = protocol.or(default);
         let headers = headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
         let Some(outbox) = self.core.connections.outbox(key) else { return };
-        if let Err(error) =
-            ws::append_accept(outbox, accept, protocol.as_deref(), headers, &self.date)
-        {
+        let (protocol, agreed) = (protocol.as_deref(), deflate.as_ref());
+        let date = &self.date;
+        if let Err(error) = ws::append_accept(outbox, accept, protocol, agreed, headers, date) {
             log::error!(worker = self.core.worker; "the 101 cannot be sent: {error}");
             self.routes[usize::from(route)].discard(slot);
             return self.respond(key, Response::of_status(Status::INTERNAL_SERVER_ERROR));
@@ -95,14 +101,24 @@ impl Service {
             false => now.after(config.max_lifetime),
         };
         let idle = (!config.idle_timeout.is_zero()).then(|| now.after(config.ping_after()));
+        let deflates = config.compression.compressor != Compressor::Off;
+        let compression = match (&deflate, &mut self.core.deflation) {
+            (Some(agreement), Some(deflation)) => deflation.open(key, agreement, deflates),
+            _ => Compression::default(),
+        };
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.protocol = Protocol::WebSocket(ws::Decoder::new(ws::Role::Server));
+        connection.compression = compression;
         connection.stage = Stage::WebSocket;
         (connection.route, connection.slot) = (route, slot);
         (connection.heard, connection.deadline) = (now, deadline);
         self.core.connections.wake_at(key, deadline);
         if let Some(idle) = idle {
             self.core.connections.wake_at(key, idle);
+        }
+        if compression.keeps_outgoing() {
+            let release = self.core.release_history(key);
+            self.core.connections.wake_at(key, release);
         }
         self.core.stats.websockets += 1;
         let at = Place { key, slot };
