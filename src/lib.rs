@@ -96,7 +96,9 @@ pub use app::{
     Response, Result, Running, SendError, SendStatus, Server, SocketId, Stats, Tickets, Upgrade,
     WebSocket, WebSocketConfig, WebSocketHandler, on_message,
 };
-pub use http::{Limits as HttpLimits, ResponseError, Status};
+pub use http::{
+    Limits as HttpLimits, Multipart, MultipartError, Part, PartHead, ResponseError, Status,
+};
 pub use pubsub::{Error as TopicError, Limits as TopicLimits};
 pub use reactor::Address;
 pub use ws::{CloseCode, Message, OriginError};

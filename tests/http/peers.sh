@@ -92,7 +92,8 @@ with_curl() {
     same 'curl: validator' 304 \
         "$(curl -s -o /dev/null -w '%{http_code}' -H "If-None-Match: $tag" "$url/files/a.txt")"
     same 'curl: connection is kept' 1 \
-        "$(curl -sf -o /dev/null -o /dev/null -w '%{num_connects}\n' "$url/" "$url/" | paste -sd+ | bc)"
+        "$(curl -sf -o /dev/null -o /dev/null -w '%{num_connects}\n' "$url/" "$url/" |
+            awk '{ sum += $1 } END { print sum }')"
 }
 
 gibibyte() {
