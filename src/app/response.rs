@@ -29,6 +29,8 @@ pub(super) enum Body {
     Bytes(Cow<'static, [u8]>),
     Source(BodySize, Box<dyn BodySource>),
     Events(Box<EventStream>),
+    /// Another page is to answer.
+    Pass,
     /// The response comes later; this one is none.
     Later(Box<dyn FnOnce(Responder) + Send>),
 }
@@ -114,6 +116,28 @@ impl Response {
         response.content_type = Some("text/event-stream");
         response.body = Body::Events(Box::new(stream));
         response
+    }
+
+    /// None: the next page that fits is to answer, in the order from the most specific one on.
+    ///
+    /// ```
+    /// use sockeye::{App, Response};
+    ///
+    /// let app = App::new()
+    ///     .get("/:page", |request| match request.parameter("page").as_deref() {
+    ///         Some("about") => Response::text("about"),
+    ///         _ => Response::pass(),
+    ///     })
+    ///     .get("/*", |_| Response::text("anything else"));
+    /// ```
+    #[must_use]
+    pub fn pass() -> Self {
+        Self { body: Body::Pass, ..Self::new(Status::NOT_FOUND) }
+    }
+
+    #[inline]
+    pub(super) fn is_pass(&self) -> bool {
+        matches!(self.body, Body::Pass)
     }
 
     /// Not yet: `start` gets a [`Responder`], which may be used from any thread. Until then no

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::Key,
     conn::{Connection, Protocol, Stage},
-    http::{Date, ProxyHeader, RouteError, Router},
+    http::{Date, ProxyHeader, RequestHead, RouteError, Router},
     ws::{self, CloseCode},
 };
 
@@ -38,9 +38,10 @@ pub struct Service {
     // WebSocket routes, and the limits of their decoders.
     routes: Vec<Box<dyn Endpoint>>,
     decoding: Vec<ws::Limits>,
-    sockets: Router<u16>,
     pages: Vec<Page>,
-    paths: Router<u16>,
+    // What paths mean: for all hosts, and for each of `hosts` in their order.
+    sites: Vec<Site>,
+    hosts: Vec<String>,
     // Of connections whose request is not answered when its head has been read.
     exchanges: HashMap<Key, Box<Active>>,
     exchange_count: u64,
@@ -49,6 +50,29 @@ pub struct Service {
     date: Date,
     // What a shutdown has been asked to grant.
     pub(super) grace: Option<std::time::Duration>,
+}
+
+/// The routes of one host, as numbers.
+#[derive(Default)]
+struct Site {
+    sockets: Router<u16>,
+    paths: Router<u16>,
+}
+
+/// The site that a request is for.
+#[inline]
+fn site_of<'s>(sites: &'s [Site], hosts: &[String], head: &RequestHead<'_>) -> &'s Site {
+    if hosts.is_empty() {
+        return &sites[0];
+    }
+    // Without the port. The name is checked; an IPv6 address has its brackets.
+    let host = head.host().unwrap_or_default();
+    let name = match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    };
+    let found = hosts.iter().position(|host| host.eq_ignore_ascii_case(name));
+    &sites[found.map_or(0, |index| index + 1)]
 }
 
 impl Service {
@@ -62,9 +86,9 @@ impl Service {
             core: Core::new(remote, worker, limits),
             routes: Vec::new(),
             decoding: Vec::new(),
-            sockets: Router::default(),
             pages: Vec::new(),
-            paths: Router::default(),
+            sites: Vec::new(),
+            hosts: Vec::new(),
             exchanges: HashMap::new(),
             exchange_count: 0,
             piece: Vec::new(),
@@ -72,18 +96,13 @@ impl Service {
             grace: None,
         };
         service.core.proxies = app.proxies;
-        for (pattern, endpoint) in app.sockets {
-            let config = endpoint.config();
-            config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
-            service.decoding.push(config.limits());
-            if config.compression.is_on() {
-                let deflation = || Box::new(Deflation::new(config.compression));
-                service.core.deflation.get_or_insert_with(deflation);
+        service.add_site(app.sockets, app.pages)?;
+        for (host, app) in app.hosts {
+            if service.hosts.contains(&host) {
+                return Err(format!("there are two apps for the host '{host}'"));
             }
-            service.core.configs.push(Rc::clone(config));
-            let number = number(service.routes.len())?;
-            service.sockets.any(&pattern, number).map_err(explain)?;
-            service.routes.push(endpoint);
+            service.hosts.push(host);
+            service.add_site(app.sockets, app.pages)?;
         }
         service.core.event_route = number(service.core.configs.len())?;
         service.core.configs.push(Rc::new(WebSocketConfig {
@@ -91,16 +110,39 @@ impl Service {
             close_on_backpressure_limit: true,
             ..WebSocketConfig::default()
         }));
-        for (method, pattern, page) in app.pages {
-            let number = number(service.pages.len())?;
+        Ok(service)
+    }
+
+    /// Adds the routes of one host.
+    fn add_site(
+        &mut self,
+        sockets: Vec<(String, Box<dyn Endpoint>)>,
+        pages: Vec<(Option<&'static str>, String, Page)>,
+    ) -> Result<(), String> {
+        let mut site = Site::default();
+        for (pattern, endpoint) in sockets {
+            let config = endpoint.config();
+            config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
+            self.decoding.push(config.limits());
+            if config.compression.is_on() {
+                let deflation = || Box::new(Deflation::new(config.compression));
+                self.core.deflation.get_or_insert_with(deflation);
+            }
+            self.core.configs.push(Rc::clone(config));
+            site.sockets.any(&pattern, number(self.routes.len())?).map_err(explain)?;
+            self.routes.push(endpoint);
+        }
+        for (method, pattern, page) in pages {
+            let number = number(self.pages.len())?;
             match method {
-                Some(method) => service.paths.add(method, &pattern, number),
-                None => service.paths.any(&pattern, number),
+                Some(method) => site.paths.add(method, &pattern, number),
+                None => site.paths.any(&pattern, number),
             }
             .map_err(explain)?;
-            service.pages.push(page);
+            self.pages.push(page);
         }
-        Ok(service)
+        self.sites.push(site);
+        Ok(())
     }
 
     /// The date that responses have from now on.

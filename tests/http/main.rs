@@ -10,4 +10,5 @@ mod events;
 mod exchanges;
 mod files;
 mod proxies;
+mod routes;
 mod table;

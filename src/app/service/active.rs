@@ -23,6 +23,7 @@ use super::{
     Service,
     exchange::{Phase, note_panic, request_of},
     handshake::Handshake,
+    site_of,
 };
 use crate::{
     app::{
@@ -68,6 +69,8 @@ pub(super) enum State {
 #[derive(Debug)]
 pub(super) struct Collected {
     pub(super) page: u16,
+    // How many pages have passed the request on.
+    pub(super) skip: usize,
     pub(super) head: Box<[u8]>,
     pub(super) body: Vec<u8>,
 }
@@ -179,16 +182,34 @@ impl Service {
         if let Some(connection) = self.core.connections.get_mut(key) {
             connection.has_exchange = false;
         }
-        let State::Collecting(Collected { page, head, body }) = active.state else { return };
+        let State::Collecting(collected) = active.state else { return };
+        let Collected { skip, head, body, .. } = collected;
         let limits = http::Limits { max_body_bytes: u64::MAX, ..self.core.limits.http };
         let mut slots = HeaderSlots::new();
-        // It has been parsed and routed before, so both succeed again.
+        // It has been parsed before, so that succeeds again.
         let Ok(head) = RequestHead::parse(&head, &mut slots, &limits) else { return };
-        let Ok(found) = self.paths.find(head.method(), head.path()) else { return };
-        let request = request_of(&self.core, key, head, found.parameters);
-        let Page::Collecting { answer, .. } = &mut self.pages[usize::from(page)] else { return };
-        let response = catch_unwind(AssertUnwindSafe(|| answer(&request, &body)));
-        self.respond_or_500(key, response.ok());
+        for skip in skip.. {
+            let site = site_of(&self.sites, &self.hosts, &head);
+            let found = match site.paths.find_after(head.method(), head.path(), skip) {
+                Ok(found) => found,
+                Err(no_match) => {
+                    let response = self.without_page(&head, no_match);
+                    return self.respond(key, response);
+                }
+            };
+            let request = request_of(&self.core, key, head, found.parameters);
+            let response = match &mut self.pages[usize::from(*found.value)] {
+                Page::Collecting { answer, .. } => {
+                    catch_unwind(AssertUnwindSafe(|| answer(&request, &body)))
+                }
+                Page::Plain(answer) => catch_unwind(AssertUnwindSafe(|| answer(&request))),
+                // It would have needed to see the body arrive.
+                Page::Streaming(_) => Ok(Response::of_status(Status::NOT_FOUND)),
+            };
+            if !response.as_ref().is_ok_and(Response::is_pass) {
+                return self.respond_or_500(key, response.ok());
+            }
+        }
     }
 
     /// Calls the handler of an exchange, and does what it has said.
@@ -226,6 +247,8 @@ impl Service {
     pub(super) fn respond_by_and_by(&mut self, key: Key, head: &Response, body: Body) {
         match body {
             Body::Bytes(_) => {}
+            // To nobody: the request has been answered for.
+            Body::Pass => self.respond(key, Response::of_status(Status::NOT_FOUND)),
             Body::Later(start) => {
                 let Some(ticket) = self.begin_exchange(key, State::Later) else { return };
                 if self.core.connections.get(key).is_some_and(|c| c.stage == Stage::Answering) {
