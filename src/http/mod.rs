@@ -14,6 +14,8 @@ mod decoder;
 mod error;
 mod fields;
 mod framing;
+#[cfg(test)]
+mod grammar;
 mod head;
 mod head_buffer;
 mod limits;
