@@ -34,6 +34,9 @@ pub struct Limits {
     /// For the peer to answer a close frame, and again for it to close the connection after the
     /// last byte has left. Default 5 s.
     pub close_timeout: Duration,
+    /// Names and values of the header fields of a response; more is a mistake of the application's
+    /// and answered with 500. Default 64 KiB.
+    pub max_response_header_bytes: usize,
     /// Bytes that may wait for an event stream whose client does not read; then it is closed, and
     /// comes back. Default 64 KiB.
     pub max_event_backpressure: usize,
@@ -59,6 +62,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             answer_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
+            max_response_header_bytes: 64 << 10,
             max_event_backpressure: 64 << 10,
             max_control_frames_per_second: 1000,
             max_mailbox_bytes: 16 << 20,

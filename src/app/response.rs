@@ -202,6 +202,12 @@ impl Response {
         writer.begin(self.status, self.fields(), size)
     }
 
+    /// Bytes of names and values.
+    #[inline]
+    pub(super) fn header_bytes(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     #[inline]
     fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
         let content_type = self.content_type.map(|value| ("Content-Type", value.as_bytes()));

@@ -409,3 +409,28 @@ fn pipelined_requests_behind_a_slow_one_cost_a_bounded_amount() {
         assert_eq!(reader.read(&mut byte).unwrap(), 1);
     });
 }
+
+#[test]
+fn a_header_that_is_too_long_is_a_500() {
+    let limits = Limits { max_response_header_bytes: 100, ..Limits::default() };
+    let app = || {
+        let long = |request: &Request<'_>| {
+            let length: usize = request.query("length").unwrap().parse().unwrap();
+            Response::text("body").header("X", "y".repeat(length))
+        };
+        App::new().get("/whole", long).get("/stream", move |request| {
+            long(request).stream("a/b", None, |_: &mut Vec<u8>, _| Ok(()))
+        })
+    };
+    on_each_backend(&limits, app, |address, _| {
+        for path in ["/whole", "/stream"] {
+            for (length, status) in [(99, 200), (100, 500)] {
+                let request = format!(
+                    "GET {path}?length={length} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+                );
+                let answer = talk(address, request.as_bytes());
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {length}");
+            }
+        }
+    });
+}

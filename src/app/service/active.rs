@@ -291,6 +291,10 @@ impl Service {
         head: &Response,
         size: BodySize,
     ) -> Option<(http::Exchange, Coding)> {
+        if head.header_bytes() > self.core.limits.max_response_header_bytes {
+            self.refuse_header(key);
+            return None;
+        }
         let exchange = self.core.connections.get(key)?.exchange;
         let outbox = self.core.connections.outbox(key)?;
         let before = outbox.len();

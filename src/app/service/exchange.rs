@@ -280,6 +280,9 @@ impl Service {
     }
 
     fn respond_whole(&mut self, key: Key, response: &Response, body: &[u8]) {
+        if response.header_bytes() > self.core.limits.max_response_header_bytes {
+            return self.refuse_header(key);
+        }
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         let mut exchange = connection.exchange;
         let has_exchange = connection.has_exchange;
@@ -301,6 +304,13 @@ impl Service {
         } else if !exchange.keep_alive {
             self.core.end(key);
         }
+    }
+
+    /// A response has too long a header to be sent.
+    #[cold]
+    pub(super) fn refuse_header(&mut self, key: Key) {
+        log::error!(worker = self.core.worker; "a response exceeds max_response_header_bytes");
+        self.respond(key, Response::of_status(Status::INTERNAL_SERVER_ERROR));
     }
 
     pub(super) fn set_keep_alive(&mut self, key: Key, keep_alive: bool) {
