@@ -293,6 +293,8 @@ impl Service {
     fn end_of_input(&mut self, key: Key) {
         let Some(connection) = self.core.connections.get(key) else { return };
         match connection.stage {
+            // A complete request whose response is under way: the end follows that.
+            Stage::Http if connection.has_exchange && is_at_end(&connection.protocol) => {}
             Stage::Http => self.core.end(key),
             // RFC 9112 §9.6: it still reads. The end follows the response, if it has one.
             Stage::Answering => self.end_events(key),
@@ -381,6 +383,10 @@ impl Service {
             log::warn!(worker = self.core.worker, count; "accepting rests: {error}; {hint}");
         }
     }
+}
+
+fn is_at_end(protocol: &Protocol) -> bool {
+    matches!(protocol, Protocol::Http(decoder) if decoder.is_at_end())
 }
 
 #[cold]

@@ -354,6 +354,8 @@ const CASES: &[(&str, &str)] = &[
         "GET /none/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
         "404",
     ),
+    ("GET /none/such HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n", "404!"),
+    ("GET /r/ws HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n", "426!"),
     ("POST /r/small HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd", "200[abcd]"),
     ("POST /r/small HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabcde", "413!"),
     ("POST /r/small HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n", "413!"),

@@ -435,7 +435,7 @@ impl Service {
             connection.deadline = idle;
             self.core.connections.wake_at(key, idle);
             self.core.resumed.push(key);
-        } else if was_paused {
+        } else if was_paused || connection.is_peer_ended {
             self.core.resumed.push(key);
         }
         self.core.connections.touch(key);

@@ -113,7 +113,10 @@ impl Service {
         let is_ending = self.grace.is_some();
         let Some(connection) = self.core.connections.get_mut(key) else { return 0 };
         connection.exchange = head.exchange();
-        connection.exchange.keep_alive &= !is_ending && !head.expect_continue();
+        // A body that nobody wants is read over, if it is not too long for that.
+        let max = self.core.limits.http.max_body_bytes;
+        let is_long = matches!(head.body(), BodyLength::Known(length) if length > max);
+        connection.exchange.keep_alive &= !is_ending && !is_long && !head.expect_continue();
         let site = site_of(&self.sites, &self.hosts, head);
         if Opening::is_asked_for(head)
             && let Ok(found) = site.sockets.find(head.method(), head.path())
@@ -225,12 +228,12 @@ impl Service {
     /// The body is wanted: says so to a client that asks (RFC 9110 §10.1.1), unless it has begun
     /// to send already.
     fn invite_body(&mut self, key: Key, head: &RequestHead<'_>, is_awaited: bool) {
-        if !head.expect_continue() {
-            return;
-        }
         let keep_alive = head.keep_alive() && self.grace.is_none();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.exchange.keep_alive = keep_alive;
+        if !head.expect_continue() {
+            return;
+        }
         let exchange = connection.exchange;
         if let Some(outbox) = self.core.connections.outbox(key).filter(|_| is_awaited) {
             let _ =
