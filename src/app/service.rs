@@ -45,6 +45,8 @@ pub struct Service {
     // Of connections whose request is not answered when its head has been read.
     exchanges: HashMap<Key, Box<Active>>,
     exchange_count: u64,
+    // Bytes of bodies in `exchanges`.
+    collected_bytes: usize,
     // A piece of a response in the making: empty between two calls.
     piece: Vec<u8>,
     date: Date,
@@ -91,6 +93,7 @@ impl Service {
             hosts: Vec::new(),
             exchanges: HashMap::new(),
             exchange_count: 0,
+            collected_bytes: 0,
             piece: Vec::new(),
             date: Date::from_unix(0),
             grace: None,

@@ -516,3 +516,33 @@ fn who_never_reads_its_answers_is_not_read_from() {
         assert!(talk(address, b"GET / HTTP/1.0\r\n\r\n").ends_with("xxx"), "others are served");
     });
 }
+
+#[test]
+fn bodies_being_collected_are_bounded_together() {
+    let limits = Limits { max_collected_bytes: 1000, ..Limits::default() };
+    let app = || App::new().post("/", |_, body| Response::text(body.len().to_string()));
+    on_each_backend(&limits, app, |address, _| {
+        for round in 0..3 {
+            let begin = || {
+                let mut peer = connect(address);
+                peer.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 600\r\n\r\n")
+                    .unwrap();
+                thread::sleep(Duration::from_millis(20));
+                peer.write_all(&[b'x'; 550]).unwrap();
+                thread::sleep(Duration::from_millis(20));
+                peer
+            };
+            let (mut first, mut second) = (begin(), begin());
+            let refused = rest(&mut second);
+            assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+            if round == 1 {
+                // What an abandoned one had kept is free again.
+                drop(first);
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            first.write_all(&[b'x'; 50]).unwrap();
+            assert!(response(&mut first).ends_with("\r\n\r\n600"));
+        }
+    });
+}

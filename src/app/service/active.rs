@@ -136,7 +136,13 @@ impl Service {
             connection.deadline = now.after(self.core.limits.body_timeout);
         }
         match &mut active.state {
-            State::Collecting(collected) => collected.body.extend_from_slice(piece),
+            State::Collecting(collected) => {
+                if self.collected_bytes + piece.len() > self.core.limits.max_collected_bytes {
+                    return self.fault(key, Status::SERVICE_UNAVAILABLE);
+                }
+                self.collected_bytes += piece.len();
+                collected.body.extend_from_slice(piece);
+            }
             State::Handling(_) => self.with_handler(key, |handler, desk, slot| {
                 handler.body(desk, slot, piece);
             }),
@@ -184,6 +190,7 @@ impl Service {
         }
         let State::Collecting(collected) = active.state else { return };
         let Collected { skip, head, body, .. } = collected;
+        self.collected_bytes -= body.len();
         let limits = http::Limits { max_body_bytes: u64::MAX, ..self.core.limits.http };
         let mut slots = HeaderSlots::new();
         // It has been parsed before, so that succeeds again.
@@ -529,7 +536,11 @@ impl Service {
                 progress.coding.is_some()
             }
             State::Sending(_) | State::Events { .. } => true,
-            State::Handshake(_) | State::Collecting(_) | State::Later => false,
+            State::Collecting(collected) => {
+                self.collected_bytes -= collected.body.len();
+                false
+            }
+            State::Handshake(_) | State::Later => false,
         }
     }
 }
