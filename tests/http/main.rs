@@ -11,4 +11,5 @@ mod exchanges;
 mod files;
 mod proxies;
 mod routes;
+mod splits;
 mod table;
