@@ -8,8 +8,8 @@ use std::{
 };
 
 use sockeye::{
-    App, Event, EventStream, Limits, Message, Request, Response, Running, Upgrade, WebSocket,
-    WebSocketHandler,
+    Address, App, Backend, Event, EventStream, Limits, Message, Request, Response, Running, Server,
+    Upgrade, WebSocket, WebSocketHandler,
 };
 
 use crate::bed::{connect, head, on_each_backend, rest, talk};
@@ -159,4 +159,31 @@ fn a_client_that_does_not_read_is_dropped() {
         remote.publish("news", "on").unwrap();
         expect(&mut again, "data: on\n\n");
     });
+}
+
+#[test]
+fn streams_of_all_workers_hear_what_a_socket_publishes() {
+    for backend in [Backend::Epoll, Backend::Uring] {
+        let server = Server::new(app).backend(backend).workers(3).listen("127.0.0.1:0");
+        let running = match server.start() {
+            Ok(running) => running,
+            Err(error) if backend == Backend::Uring => return eprintln!("skipped: {error}"),
+            Err(error) => panic!("{error}"),
+        };
+        let Address::Tcp(address) = running.addresses()[0] else { panic!("not TCP") };
+        let mut streams: Vec<_> = (0..24).map(|_| open_stream(address, "")).collect();
+        let per_worker = running.remote().stats();
+        assert!(per_worker.iter().filter(|stats| stats.requests > 0).count() > 1, "on several");
+        // What a stream's worker has told the others holds before the stream hears of it.
+        let mut socket = open_socket(address);
+        socket.write_all(b"\x81\x82\0\0\0\0hi\x81\x82\0\0\0\0ho").unwrap();
+        for stream in &mut streams {
+            expect(stream, "data: hi\n\ndata: ho\n\n");
+        }
+        let event = Event::new("third").id("3");
+        running.remote().run_on(0, move |context| context.publish_event("news", &event)).unwrap();
+        for stream in &mut streams {
+            expect(stream, "id: 3\ndata: third\n\n");
+        }
+    }
 }
