@@ -283,6 +283,28 @@ fn deflaters_give_up_what_does_not_become_shorter() {
     }
 }
 
+#[test]
+fn what_was_given_up_leaves_no_trace() {
+    let mut deflaters = Deflaters::default();
+    let noise: Vec<u8> =
+        (0..40_000_u32).map(|n| (n.wrapping_mul(n) >> 7).to_le_bytes()[0] | 0x80).collect();
+    let text = "a text like any other, and like any other text ".repeat(20).into_bytes();
+    for level in 1..=9 {
+        for length in [10, 100, 1000, 4000, 40_000] {
+            for _ in 0..5 {
+                let _ = deflaters.deflate(&noise[..length], 15, level, b"");
+                let payload = deflaters.deflate(&text, 15, level, b"").expect("shorter");
+                let mut outbox = Outbox::default();
+                append_deflated(&mut outbox, Opcode::Binary, payload, None);
+                let mut reader = Reader::new(None, Limits::default());
+                let frame = outbox.contiguous().expect("one piece");
+                assert_eq!(reader.read(frame), Ok(()), "level {level}, after {length} bytes");
+                assert_eq!(reader.messages, [(false, text.clone())]);
+            }
+        }
+    }
+}
+
 fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         "[a-d]{0,300}".prop_map(String::into_bytes),
