@@ -45,7 +45,7 @@ impl Service {
             } else if let Event::Close(status) = event {
                 self.core.peer_closed(key, status);
             }
-            match self.core.connections.goes_on(key) {
+            match self.core.goes_on(key) {
                 Some(now) => stage = now,
                 None => break self.core.connections.get(key).is_some_and(Connection::is_decoded),
             }
@@ -120,9 +120,8 @@ impl Service {
                     let status = Some((CloseCode::GOING_AWAY, "the server is shutting down"));
                     self.core.begin_close(key, status);
                 }
-                // Answered, since responses are written at once.
-                Stage::Http => self.core.end(key),
-                Stage::Answering => connection.exchange.keep_alive = false,
+                Stage::Http if !connection.has_exchange => self.core.end(key),
+                Stage::Http | Stage::Answering => connection.exchange.keep_alive = false,
                 Stage::Closing | Stage::Ending | Stage::Aborting | Stage::Closed => {}
             }
         }
