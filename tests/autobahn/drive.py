@@ -30,7 +30,10 @@ class Echo:
 
     def __init__(self, backend, workers, log):
         self.log = log
+        # Both modes of compression take their turn.
+        compression = "shared" if workers == "1" else "dedicated"
         options = f"--listen 127.0.0.1:0 --backend {backend} --workers {workers}"
+        options += f" --compression {compression}"
         self.process = subprocess.Popen(
             [EXAMPLES / "echo", *options.split(), "--max-payload", str(16 << 20)],
             stdout=subprocess.PIPE,
@@ -84,7 +87,7 @@ def run_server(outdir, cases, settings, changes):
 def run_client(outdir, cases, _settings, changes):
     """The exit status of the suite."""
     url = f"ws://127.0.0.1:{free_port()}"
-    client = [EXAMPLES / "autobahn_client", url, "--agent", "sockeye"]
+    client = [EXAMPLES / "autobahn_client", url, "--agent", "sockeye", "--compression"]
     suite = [HERE / "run-client.sh", url, outdir, *cases, "--", *client]
     return subprocess.run(suite, env=environment(**changes)).returncode, []
 
