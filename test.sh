@@ -139,6 +139,10 @@ lints() {
     cargo clippy --workspace --all-targets --quiet -- -D warnings
 }
 
+tests() {
+    timeout --kill-after=10 1500 cargo test --workspace --no-fail-fast --quiet
+}
+
 docs() {
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 }
@@ -175,7 +179,7 @@ deep_properties() {
 step 'tools' tools
 step 'format' cargo fmt --all --check
 step 'lints' lints
-step 'tests, and the house rules' cargo test --workspace --no-fail-fast --quiet
+step 'tests, and the house rules' tests
 
 if [ "$mode" != quick ]; then
     step 'docs' docs
