@@ -89,7 +89,11 @@ pub enum SendError {
 }
 
 impl Remote {
-    pub(super) fn new(workers: usize, max_mailbox_bytes: usize) -> Self {
+    /// For workers that a test ties together itself. Those of a [`Server`](crate::Server) have
+    /// theirs.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(workers: usize, max_mailbox_bytes: usize) -> Self {
         let desk = |_| Desk {
             letters: Mailbox::with_limit(max_mailbox_bytes),
             interest: Mailbox::with_limit(max_mailbox_bytes),
