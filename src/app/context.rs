@@ -39,6 +39,20 @@ impl Context<'_> {
         self.0.close_by_id(id, Some((code, reason)));
     }
 
+    /// Stops reading from a socket of this worker, as [`WebSocket::pause`](super::WebSocket::pause).
+    pub fn pause(&mut self, id: SocketId) {
+        if id.worker_number() == self.0.worker {
+            self.0.set_paused(id.key(), true);
+        }
+    }
+
+    /// Reads again from a socket of this worker that was paused.
+    pub fn resume(&mut self, id: SocketId) {
+        if id.worker_number() == self.0.worker {
+            self.0.set_paused(id.key(), false);
+        }
+    }
+
     /// The number of subscribers that a topic has on this worker.
     #[must_use]
     pub fn subscriber_count(&self, topic: &str) -> usize {

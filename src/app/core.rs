@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     base::{Key, Tick},
-    conn::{Connection, Connections, Stage},
+    conn::{Connection, Connections, Pauses, Stage},
     pubsub::{self, Framed, PubSub, TurnFull, Variant},
     ws::{self, CloseCode, Message, Opcode},
 };
@@ -447,7 +447,7 @@ impl Core {
         connection.stage = stage;
         connection.deadline = deadline;
         // Whoever is being closed is read from, so that the end is noticed.
-        let was_paused = std::mem::take(&mut connection.pauses.application);
+        let was_paused = std::mem::take(&mut connection.pauses) != Pauses::default();
         if stage == Stage::Ending {
             let _ = connection.take_stash();
         }

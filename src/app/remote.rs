@@ -89,7 +89,13 @@ pub enum SendError {
 }
 
 impl Remote {
-    pub(super) fn new(workers: usize, max_mailbox_bytes: usize) -> Self {
+    /// For as many workers, at most 256, which whoever calls this has to make. [`Server`] does;
+    /// tests that step their workers by themselves do too.
+    ///
+    /// [`Server`]: crate::Server
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(workers: usize, max_mailbox_bytes: usize) -> Self {
         let desk = |_| Desk {
             letters: Mailbox::with_limit(max_mailbox_bytes),
             interest: Mailbox::with_limit(max_mailbox_bytes),

@@ -22,11 +22,13 @@ use crate::{
     ws::{self, CloseCode},
 };
 
+mod audit;
 mod exchange;
 mod expiry;
 mod frames;
 mod letters;
 
+pub use audit::Audit;
 use exchange::Waiting;
 
 /// The routes of a worker, and the state that their handlers share.
