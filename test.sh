@@ -175,7 +175,7 @@ deep_properties() {
 step 'tools' tools
 step 'format' cargo fmt --all --check
 step 'lints' lints
-step 'tests, and the house rules' cargo test --workspace --quiet
+step 'tests, and the house rules' cargo test --workspace --no-fail-fast --quiet
 
 if [ "$mode" != quick ]; then
     step 'docs' docs

@@ -90,9 +90,10 @@ pub mod simd;
 pub mod ws;
 
 pub use app::{
-    App, Backend, Close, Context, Dropped, Error, Limits, OnMessage, Origin, PendingUpgrade,
-    Prepared, Remote, Request, Response, Result, Running, SendError, SendStatus, Server, SocketId,
-    Stats, Upgrade, WebSocket, WebSocketConfig, WebSocketHandler, on_message,
+    App, Backend, Close, CompressionConfig, Compressor, Context, Decompressor, Dropped, Error,
+    Limits, OnMessage, Origin, PendingUpgrade, Prepared, Remote, Request, Response, Result,
+    Running, SendError, SendStatus, Server, SocketId, Stats, Upgrade, WebSocket, WebSocketConfig,
+    WebSocketHandler, on_message,
 };
 pub use http::{Limits as HttpLimits, Status};
 pub use pubsub::{Error as TopicError, Limits as TopicLimits};

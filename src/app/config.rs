@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::CompressionConfig;
 use crate::ws;
 
 pub use ws::Origin;
@@ -51,6 +52,9 @@ pub struct WebSocketConfig {
     /// The subprotocols spoken here, the preferred one first. The first that the client offers is
     /// chosen, if the handler does not choose another. Default none.
     pub protocols: Vec<String>,
+    /// How messages are compressed, with clients that can do that. Default
+    /// [`CompressionConfig::off`].
+    pub compression: CompressionConfig,
     /// Whether messages that do not arrive at once are handed over piece by piece, as they
     /// arrive, by [`WebSocketHandler::fragment`](crate::WebSocketHandler::fragment) and without
     /// being kept. Default `false`.
@@ -69,6 +73,7 @@ impl Default for WebSocketConfig {
             close_on_backpressure_limit: false,
             origin: Origin::Same,
             protocols: Vec::new(),
+            compression: CompressionConfig::off(),
             piecewise: false,
         }
     }
@@ -87,6 +92,7 @@ impl WebSocketConfig {
         if !self.idle_timeout.is_zero() && self.idle_timeout < MIN_IDLE_TIMEOUT {
             return Err("idle_timeout must be zero (never) or at least 200 ms".into());
         }
+        self.compression.check()?;
         match self.protocols.iter().find(|protocol| !is_protocol(protocol)) {
             Some(name) => Err(format!("'{name}' is no name of a subprotocol: it must be a token")),
             None => Ok(()),
@@ -102,6 +108,12 @@ impl WebSocketConfig {
         }
     }
 
+    /// Bytes that may be queued for a peer. What the kernel has not been asked to take is not
+    /// backpressure, and still bounded.
+    pub(super) fn queue_limit(&self, is_blocked: bool) -> usize {
+        if is_blocked { self.max_backpressure } else { self.max_backpressure.max(MAX_TURN_BYTES) }
+    }
+
     /// How long a peer may be quiet before it is asked for a sign of life.
     pub(super) fn ping_after(&self) -> Duration {
         let margin = (self.idle_timeout / 4).min(MAX_PING_MARGIN);
@@ -115,6 +127,8 @@ fn is_protocol(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !is_separator(byte))
 }
 
+/// What a handler may send to one socket in one turn, if `max_backpressure` is less.
+const MAX_TURN_BYTES: usize = 16 << 20;
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 const MAX_PING_MARGIN: Duration = Duration::from_secs(16);
 

@@ -10,9 +10,11 @@
 
 mod backend;
 mod builder;
+mod compression;
 mod config;
 mod context;
 mod core;
+mod deflation;
 mod delivery;
 mod endpoint;
 mod error;
@@ -34,6 +36,7 @@ mod worker;
 pub use self::core::Core;
 pub use backend::Backend;
 pub use builder::App;
+pub use compression::{CompressionConfig, Compressor, Decompressor};
 pub use config::{Origin, WebSocketConfig};
 pub use context::{Close, Context};
 pub use error::{Error, Result};

@@ -89,10 +89,8 @@ pub enum SendError {
 }
 
 impl Remote {
-    /// For as many workers, at most 256, which whoever calls this has to make. [`Server`] does;
-    /// tests that step their workers by themselves do too.
-    ///
-    /// [`Server`]: crate::Server
+    /// For workers that a test ties together itself. Those of a [`Server`](crate::Server) have
+    /// theirs.
     #[doc(hidden)]
     #[must_use]
     pub fn new(workers: usize, max_mailbox_bytes: usize) -> Self {

@@ -13,6 +13,7 @@ use std::{
 use super::{
     App, Core, Limits, Remote,
     builder::Page,
+    deflation::Deflation,
     endpoint::{Endpoint, Place},
 };
 use crate::{
@@ -68,6 +69,10 @@ impl Service {
             let config = endpoint.config();
             config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
             service.decoding.push(config.limits());
+            if config.compression.is_on() {
+                let deflation = || Box::new(Deflation::new(config.compression));
+                service.core.deflation.get_or_insert_with(deflation);
+            }
             service.core.configs.push(Rc::clone(config));
             let number = number(service.routes.len())?;
             service.sockets.any(&pattern, number).map_err(explain)?;
@@ -126,11 +131,11 @@ impl Service {
         self.say_farewells();
     }
 
-    /// Everything that was sent to this connection has left.
+    /// Everything that was sent to this connection before this turn has left.
     pub(super) fn settled(&mut self, key: Key) {
         self.core.connections.touch(key);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if connection.queued_bytes() == 0 && std::mem::take(&mut connection.owes_drain) {
+        if std::mem::take(&mut connection.owes_drain) {
             let is_open = connection.is_open();
             let (route, place) = place(key, connection);
             if is_open {
@@ -143,11 +148,11 @@ impl Service {
 
     /// Decodes what has been kept, if that may be done now.
     pub(super) fn go_on(&mut self, key: Key) {
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if !connection.may_decode() {
+        if self.core.goes_on(key).is_none() {
             return;
         }
-        if let Some(mut bytes) = connection.take_stash() {
+        let stash = self.core.connections.get_mut(key).and_then(Connection::take_stash);
+        if let Some(mut bytes) = stash {
             self.core.connections.cork(key);
             let done = self.decode(key, &mut bytes);
             if let Some(connection) = self.core.connections.get_mut(key) {
@@ -208,6 +213,9 @@ impl Service {
     /// The reactor has said its last word on this connection.
     pub(super) fn closed(&mut self, key: Key) {
         self.waiting.remove(&key);
+        if let Some(deflation) = &mut self.core.deflation {
+            deflation.close(key);
+        }
         if let Some(connection) = self.core.connections.remove(key) {
             self.release_address(connection.peer.address());
         }

@@ -18,6 +18,7 @@ mod listener;
 mod sim;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod sys;
+mod unsent;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod uring;
 
@@ -57,9 +58,9 @@ pub use uring::UringReactor;
 ///    the order in which they were made. Nothing else is ordered.
 /// 5. **Sends settle.** A send is complete when `next` has returned `None` after the next `wait`,
 ///    and if nothing was heard of it until then, the kernel has taken all of it. Otherwise `Unsent`
-///    brings back what the kernel did not take, with everything that was sent after it. Without an
-///    error that means the peer is slow: `Writable` follows when there is room. Who sends more
-///    before then gets that back in the same way, still in order. After an `Unsent` with an error
+///    brings back what the kernel did not take, of all sends of that socket so far: then nothing
+///    of it is under way any more. Without an error that means the peer is slow: `Writable`
+///    follows when there is room. Who sends more before then gets that back in the same way. After an `Unsent` with an error
 ///    nothing is sent any more: all that follows comes back with an error.
 /// 6. **Running out** of buffers, queue entries or descriptors is no error of the reactor: it
 ///    does what it can, and goes on when there is room again. Only `accept` reports it, with
@@ -98,7 +99,7 @@ pub trait Reactor: Sized {
     /// Sends a buffer that goes to other sockets too, without copying it.
     fn send_shared(&mut self, key: Key, bytes: &Shared);
 
-    /// Whether the kernel refuses to take more for this socket now. Settles at once what was sent
+    /// Whether the kernel takes no more for this socket now, or never will. Settles at once what was sent
     /// to it so far; its `Unsent` and `Writable` come through `next` all the same. For whoever
     /// sends much to one socket between two waits, and has to stop when the peer is slow.
     fn is_blocked(&mut self, key: Key) -> bool;
@@ -229,21 +230,26 @@ impl Default for Config {
     }
 }
 
-/// Whether an error of `accept` concerns one connection only: the next may be better.
+/// Whether an error of `accept` concerns one connection only: the next may be better. All others
+/// would come again at once.
 fn is_passing_accept_error(error: &io::Error) -> bool {
     // accept(2): "errors already pending on the new socket [...] treat them like EAGAIN".
-    !matches!(
+    matches!(
         error.raw_os_error(),
         Some(
-            libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::EBADF
-                | libc::EINVAL
-                | libc::ENOTSOCK
-                | libc::EFAULT
-                | libc::EOPNOTSUPP
+            libc::EAGAIN
+                | libc::EINTR
+                | libc::ECANCELED
+                | libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::ENONET
+                | libc::ENOPROTOOPT
+                | libc::EPROTO
+                | libc::ETIMEDOUT
         )
     )
 }

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Completion, MAX_RECEIVE_AHEAD, Reactor, Waker, entries::Entries};
+use super::{Completion, MAX_RECEIVE_AHEAD, Reactor, Waker, entries::Entries, unsent::Unsent};
 use crate::base::{Key, Outbox, Shared};
 
 mod faults;
@@ -58,7 +58,7 @@ struct Entry {
     // While paused: so many bytes come all the same.
     ahead: usize,
     ended: bool,
-    failed: bool,
+    unsent: Unsent,
     blocked: bool,
     // While blocked: not writable before this turn, whatever room there is.
     blocked_until: u64,
@@ -85,7 +85,7 @@ enum Request {
 
 #[derive(Debug)]
 enum Made {
-    Unsent { key: Key, rest: Outbox, error: Option<io::Error> },
+    Unsent { key: Key },
     Writable { key: Key },
     Closed { key: Key },
     Woken,
@@ -149,8 +149,10 @@ impl SimReactor {
             entry.closing = true;
         }
         self.network.state().note_request(self.number);
+        // What comes back is told as a whole: nothing is left behind once something came back.
+        let settled = self.sockets.get_mut(key).is_some_and(|entry| entry.blocked);
         self.pending.push((key, request));
-        if !self.happens(|faults| faults.late_send) {
+        if settled || !self.happens(|faults| faults.late_send) {
             self.settle();
         }
     }
@@ -191,14 +193,13 @@ impl SimReactor {
             state.links[entry.socket.link].break_off();
         }
         let link = &state.links[entry.socket.link];
-        let refusal = link.refuses(now).filter(|_| !entry.blocked);
-        let mut take = if entry.blocked || refusal.is_some() { 0 } else { link.room() };
-        take = take.min(bytes.len());
+        if let (false, Some(error)) = (entry.blocked, link.refuses(now)) {
+            entry.unsent.fail(&error);
+        }
+        let shut = entry.blocked || entry.unsent.has_failed() || would_block;
+        let mut take = if shut { 0 } else { link.room().min(bytes.len()) };
         if short && take > 0 {
             take = state.random.below(take);
-        }
-        if would_block {
-            take = 0;
         }
         let link = &mut state.links[entry.socket.link];
         let mut left = take;
@@ -211,13 +212,14 @@ impl SimReactor {
             left -= count;
         }
         drop(state);
-        entry.failed |= refusal.is_some();
-        if !bytes.is_empty() {
-            if !entry.failed && !mem::replace(&mut entry.blocked, true) {
-                entry.blocked_until = if short || would_block { later } else { self.turn + 1 };
-            }
-            let error = refusal.map(io::Error::from);
-            self.queue.push_back(Made::Unsent { key, rest: bytes, error });
+        if bytes.is_empty() {
+            return;
+        }
+        if !entry.unsent.has_failed() && !mem::replace(&mut entry.blocked, true) {
+            entry.blocked_until = if short || would_block { later } else { self.turn + 1 };
+        }
+        if entry.unsent.push(bytes) {
+            self.queue.push_back(Made::Unsent { key });
         }
     }
 
@@ -321,6 +323,23 @@ impl SimReactor {
         Some(Completion::Accepted { listener: number, socket, peer })
     }
 
+    fn made(&mut self, made: Made) -> Option<Completion<'static, SimSocket>> {
+        Some(match made {
+            Made::Unsent { key } => {
+                let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
+                Completion::Unsent { key, rest, error }
+            }
+            Made::Writable { key } => {
+                let entry = self.sockets.get_mut(key)?;
+                entry.announced = false;
+                entry.blocked = false;
+                Completion::Writable { key }
+            }
+            Made::Closed { key } => Completion::Closed { key },
+            Made::Woken => Completion::Woken,
+        })
+    }
+
     /// Ends the loan of the receive buffer: what was in it is gone.
     fn take_back_lent(&mut self) {
         self.buffer[..mem::take(&mut self.lent)].fill(0xdd);
@@ -379,7 +398,8 @@ impl Reactor for SimReactor {
 
     fn is_blocked(&mut self, key: Key) -> bool {
         self.settle();
-        self.sockets.get_mut(key).is_some_and(|entry| entry.blocked && !entry.closing)
+        let refuses = |entry: &mut Entry| entry.blocked || entry.unsent.has_failed();
+        self.sockets.get_mut(key).is_some_and(|entry| refuses(entry) && !entry.closing)
     }
 
     fn pause(&mut self, key: Key) {
@@ -429,19 +449,10 @@ impl Reactor for SimReactor {
 
     fn next(&mut self) -> Option<Completion<'_, SimSocket>> {
         self.take_back_lent();
-        if let Some(made) = self.queue.pop_front() {
-            return Some(match made {
-                Made::Unsent { key, rest, error } => Completion::Unsent { key, rest, error },
-                Made::Writable { key } => {
-                    if let Some(entry) = self.sockets.get_mut(key) {
-                        entry.blocked = false;
-                        entry.announced = false;
-                    }
-                    Completion::Writable { key }
-                }
-                Made::Closed { key } => Completion::Closed { key },
-                Made::Woken => Completion::Woken,
-            });
+        while let Some(made) = self.queue.pop_front() {
+            if let Some(completion) = self.made(made) {
+                return Some(completion);
+            }
         }
         while let Some(source) = self.ready.pop_front() {
             match source {
@@ -481,7 +492,7 @@ impl Entry {
             paused: false,
             ahead: 0,
             ended: false,
-            failed: false,
+            unsent: Unsent::default(),
             blocked: false,
             blocked_until: 0,
             announced: false,

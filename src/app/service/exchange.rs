@@ -8,14 +8,14 @@ use std::{
 use super::{Place, Service};
 use crate::{
     app::{
-        Request, Response, SocketId,
+        Compressor, Request, Response, SocketId,
         endpoint::Answer,
         upgrade::{AnyVerdict, Ticket},
     },
     base::{Key, Tick},
-    conn::{Protocol, Stage},
+    conn::{Compression, Protocol, Stage},
     http::{self, Event, HeaderSlots, NoMatch, RequestHead, ResponseWriter, Status},
-    ws::{self, Opening},
+    ws::{self, Opening, deflate::Agreement},
 };
 
 /// A request for a WebSocket that is answered later.
@@ -32,6 +32,7 @@ struct Handshake {
     accept: ws::Accept,
     // The one that the route would choose.
     protocol: Option<Cow<'static, str>>,
+    deflate: Option<Agreement>,
 }
 
 type Headers = Vec<(Cow<'static, str>, Cow<'static, str>)>;
@@ -65,7 +66,7 @@ impl Service {
                 Some(Event::Body(_) | Event::End) => {}
             }
             match self.core.connections.get(key).map(|connection| connection.stage) {
-                Some(Stage::Http) if self.core.connections.goes_on(key).is_some() => {}
+                Some(Stage::Http) if self.core.goes_on(key).is_some() => {}
                 Some(Stage::Http | Stage::Answering) => break,
                 Some(Stage::WebSocket) => return done,
                 _ => return input.len(),
@@ -158,7 +159,12 @@ impl Service {
         }
         let offers = |name: &&String| opening.protocols().any(|offered| offered == name.as_str());
         let protocol = config.protocols.iter().find(offers).map(|name| Cow::Owned(name.clone()));
-        let handshake = Handshake { route, accept: opening.accept(), protocol };
+        let compression = &config.compression;
+        let deflate = match compression.is_on() {
+            true => opening.deflate(&compression.preferences()),
+            false => None,
+        };
+        let handshake = Handshake { route, accept: opening.accept(), protocol, deflate };
         // Found before, so found again: the second time to lend its parameters.
         let Ok(found) = self.sockets.find(head.method(), head.path()) else { return };
         let request = Request {
@@ -201,13 +207,13 @@ impl Service {
         protocol: Option<Cow<'static, str>>,
         headers: &Headers,
     ) {
-        let Handshake { route, accept, protocol: default } = handshake;
+        let Handshake { route, accept, protocol: default, deflate } = handshake;
         let protocol = protocol.or(default);
         let headers = headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
         let Some(outbox) = self.core.connections.outbox(key) else { return };
-        if let Err(error) =
-            ws::append_accept(outbox, accept, protocol.as_deref(), headers, &self.date)
-        {
+        let (protocol, agreed) = (protocol.as_deref(), deflate.as_ref());
+        let date = &self.date;
+        if let Err(error) = ws::append_accept(outbox, accept, protocol, agreed, headers, date) {
             log::error!(worker = self.core.worker; "the 101 cannot be sent: {error}");
             self.routes[usize::from(route)].discard(slot);
             return self.respond(key, &Response::of_status(Status::INTERNAL_SERVER_ERROR));
@@ -219,14 +225,24 @@ impl Service {
             false => now.after(config.max_lifetime),
         };
         let idle = (!config.idle_timeout.is_zero()).then(|| now.after(config.ping_after()));
+        let deflates = config.compression.compressor != Compressor::Off;
+        let compression = match (&deflate, &mut self.core.deflation) {
+            (Some(agreement), Some(deflation)) => deflation.open(key, agreement, deflates),
+            _ => Compression::default(),
+        };
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.protocol = Protocol::WebSocket(ws::Decoder::new(ws::Role::Server));
+        connection.compression = compression;
         connection.stage = Stage::WebSocket;
         (connection.route, connection.slot) = (route, slot);
         (connection.heard, connection.deadline) = (now, deadline);
         self.core.connections.wake_at(key, deadline);
         if let Some(idle) = idle {
             self.core.connections.wake_at(key, idle);
+        }
+        if compression.keeps_outgoing() {
+            let release = self.core.release_history(key);
+            self.core.connections.wake_at(key, release);
         }
         self.core.stats.websockets += 1;
         let at = Place { key, slot };

@@ -71,6 +71,10 @@ impl Service {
             return self.core.begin_close(key, status);
         }
         next = next.min(connection.deadline);
+        if connection.compression.keeps_outgoing() {
+            next = next.min(self.core.release_history(key));
+        }
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
         let config = &self.core.configs[usize::from(connection.route)];
         if !config.idle_timeout.is_zero() {
             // Who is not read from, because the application wishes so, is not suspected.

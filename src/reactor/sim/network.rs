@@ -449,7 +449,7 @@ impl Link {
         buffer: &mut [u8],
     ) -> Option<io::Result<usize>> {
         if self.broken {
-            return Some(Err(io::ErrorKind::ConnectionReset.into()));
+            return Some(Err(io::Error::from_raw_os_error(libc::ECONNRESET)));
         }
         let mut count = 0;
         while let Some(segment) = self.incoming.front_mut()
@@ -468,7 +468,7 @@ impl Link {
                 What::End if count == 0 => return Some(Ok(0)),
                 What::Reset if count == 0 => {
                     self.break_off();
-                    return Some(Err(io::ErrorKind::ConnectionReset.into()));
+                    return Some(Err(io::Error::from_raw_os_error(libc::ECONNRESET)));
                 }
                 What::End | What::Reset => break,
             }
@@ -482,12 +482,13 @@ impl Link {
     }
 
     /// Whether a send would fail, because the peer is gone or the direction has been ended.
-    pub(super) fn refuses(&self, now: Duration) -> Option<io::ErrorKind> {
+    pub(super) fn refuses(&self, now: Duration) -> Option<io::Error> {
         let reset = |segment: &Segment| segment.at <= now && matches!(segment.what, What::Reset);
         if self.broken || self.incoming.iter().any(reset) {
-            return Some(io::ErrorKind::ConnectionReset);
+            return Some(io::Error::from_raw_os_error(libc::ECONNRESET));
         }
-        (self.peer_closed || self.server_shut).then_some(io::ErrorKind::BrokenPipe)
+        let gone = self.peer_closed || self.server_shut;
+        gone.then(|| io::Error::from_raw_os_error(libc::EPIPE))
     }
 
     pub(super) fn send(&mut self, bytes: &[u8]) {
