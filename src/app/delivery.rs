@@ -104,6 +104,7 @@ impl<W: Way> Sink for Delivery<'_, W> {
     fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
         let Some(connection) = self.connections.get(owner).filter(|c| c.is_open()) else { return };
         let (compression, is_fragmenting) = (connection.compression, connection.is_fragmenting);
+        let is_blocked = connection.is_blocked();
         let config = &self.configs[usize::from(connection.route)];
         // RFC 6455 §5.4: no message stands between the fragments of another.
         if is_fragmenting {
@@ -118,7 +119,7 @@ impl<W: Way> Sink for Delivery<'_, W> {
             connection.compression.make_void();
         }
         let queued = self.connections.buffered_bytes(owner);
-        let limit = self.way.queue_limit(config, connection.is_blocked());
+        let limit = self.way.queue_limit(config, is_blocked);
         let has_room = queued.saturating_add(batch.len()) <= limit;
         if !(has_room || queued == 0 && batch.message_count() == 1) {
             return self.deliver_some(owner, batch, limit);

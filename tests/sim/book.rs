@@ -291,8 +291,8 @@ impl Book {
         let limit = self.limit_of(number);
         let socket = &mut self.sockets[number];
         let taken = socket.taken_before_turn;
-        let waiting = socket.expected_bytes.saturating_sub(socket.dropped.1);
-        let waiting = waiting.saturating_sub(taken.saturating_sub(HEAD_BYTES)) + SLACK_BYTES;
+        let waiting = (socket.expected_bytes + HEAD_BYTES + SLACK_BYTES)
+            .saturating_sub(socket.dropped.1 + taken);
         let is_due = waiting > limit as u64 || socket.was_fragmenting;
         socket.dropped.0 += messages;
         socket.dropped.1 += bytes;

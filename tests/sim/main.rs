@@ -7,6 +7,7 @@
 //! SIM_SEEDS=n cargo test --release --test sim  so many, from SIM_FROM on
 //! SIM_SECONDS=n …                              for so long
 //! ```
+#![allow(unreachable_pub, reason = "a test has no users")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -25,7 +26,13 @@ use options::Options;
 use world::{Outcome, run};
 
 /// Seeds that once showed a fault.
-const REGRESSIONS: &[u64] = &[];
+const REGRESSIONS: &[u64] = &[
+    // A throttled socket was not read any more once its closing began: the peer's answer was lost.
+    192, // What came back from the kernel in two pieces changed its order.
+    700,
+    // An upgrade that was answered late opened a socket whose connection had just been dropped.
+    9064,
+];
 
 const SEEDS: u64 = 400;
 

@@ -281,15 +281,14 @@ impl Service {
         else {
             return;
         };
-        let answer = self.routes[usize::from(handshake.route)].judge(verdict);
-        if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.stage = Stage::Http;
-        }
         let idle = self.deadline(Phase::Idle);
-        if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.deadline = idle;
-            self.core.connections.wake_at(key, idle);
-        }
+        // The connection may have been dropped in the meantime, its slot not yet given back.
+        let connection = self.core.connections.get_mut(key);
+        let Some(connection) = connection.filter(|c| c.stage == Stage::Answering) else { return };
+        connection.stage = Stage::Http;
+        connection.deadline = idle;
+        self.core.connections.wake_at(key, idle);
+        let answer = self.routes[usize::from(handshake.route)].judge(verdict);
         self.answer(key, handshake, Some(answer));
         self.core.resumed.push(key);
     }
