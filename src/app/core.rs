@@ -504,9 +504,9 @@ impl Core {
 
     pub(super) fn set_paused(&mut self, key: Key, is_paused: bool) {
         let now = self.connections.now();
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_open()) else {
-            return;
-        };
+        let is_concerned =
+            |connection: &&mut Connection| connection.is_open() || connection.has_exchange;
+        let Some(connection) = self.connections.get_mut(key).filter(is_concerned) else { return };
         if std::mem::replace(&mut connection.pauses.application, is_paused) == is_paused {
             return;
         }

@@ -41,6 +41,8 @@ pub struct Connection {
     pub exchange: Exchange,
     /// How messages of the WebSocket are compressed.
     pub compression: Compression,
+    /// Whether the request at hand has a state of its own, apart from the connection.
+    pub has_exchange: bool,
     /// Whether a ping has been sent and nothing was heard since.
     pub is_pinged: bool,
     /// Whether the peer has ended its direction.
@@ -127,6 +129,7 @@ impl Connection {
             control_frame_second: 0,
             exchange: Exchange::FAULT,
             compression: Compression::default(),
+            has_exchange: false,
             is_pinged: false,
             is_peer_ended: false,
             owes_drain: false,

@@ -12,7 +12,7 @@ pub struct Audit {
     pub has_timers: bool,
     /// Bytes gathered for a connection, and not sent.
     pub corked_bytes: usize,
-    /// Requests that wait for an answer from elsewhere.
+    /// Exchanges under way: bodies, and answers that come later.
     pub waiting: usize,
     /// Sockets that handlers keep data for.
     pub socket_data: usize,
@@ -40,7 +40,7 @@ impl Service {
             connections: core.connections.len(),
             has_timers: core.connections.next_expiry().is_some(),
             corked_bytes: core.connections.corked_bytes(),
-            waiting: self.waiting.len(),
+            waiting: self.exchanges.len(),
             socket_data: self.routes.iter().map(|route| route.data_count()).sum(),
             subscribers: core.topics.len(),
             topics: core.topics.topic_count(),

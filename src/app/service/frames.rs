@@ -120,9 +120,8 @@ impl Service {
                     let status = Some((CloseCode::GOING_AWAY, "the server is shutting down"));
                     self.core.begin_close(key, status);
                 }
-                // Answered, since responses are written at once.
-                Stage::Http => self.core.end(key),
-                Stage::Answering => connection.exchange.keep_alive = false,
+                Stage::Http if !connection.has_exchange => self.core.end(key),
+                Stage::Http | Stage::Answering => connection.exchange.keep_alive = false,
                 Stage::Closing | Stage::Ending | Stage::Aborting | Stage::Closed => {}
             }
         }
