@@ -63,7 +63,7 @@ pub use responder::Responder;
 pub use response::Response;
 pub use send_status::{Dropped, SendStatus};
 pub use server::{Running, Server};
-pub use service::Service;
+pub use service::{Audit, Service};
 pub use socket_id::SocketId;
 pub use stats::Stats;
 pub use upgrade::{PendingUpgrade, Upgrade};

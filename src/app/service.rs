@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod active;
+mod audit;
 mod exchange;
 mod expiry;
 mod frames;
@@ -31,6 +32,7 @@ mod handshake;
 mod letters;
 
 use active::Active;
+pub use audit::Audit;
 
 /// The routes of a worker, and the state that their handlers share.
 pub struct Service {

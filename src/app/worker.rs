@@ -110,6 +110,13 @@ impl<R: Reactor> Worker<R> {
         &self.service
     }
 
+    /// What moves the worker's bytes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reactor(&self) -> &R {
+        &self.reactor
+    }
+
     /// How long there is nothing to do, if nothing happens.
     fn timeout(&self) -> Option<Duration> {
         let core = &self.service.core;

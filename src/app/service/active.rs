@@ -460,6 +460,11 @@ impl Service {
         let Some(active) = self.exchanges.get(&key).filter(|a| a.number == ticket.number) else {
             return;
         };
+        // The connection may have been dropped in the meantime, its slot not yet given back.
+        let connection = self.core.connections.get(key);
+        if !connection.is_some_and(|c| matches!(c.stage, Stage::Http | Stage::Answering)) {
+            return;
+        }
         match &active.state {
             State::Handshake(_) => return self.judge_handshake(key, verdict),
             State::Later => {}
