@@ -107,7 +107,7 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
     }
 
     fn open(&mut self, core: &mut Core, at: Place) {
-        self.with(core, at, |handler, socket| handler.open(socket));
+        self.with(core, at, H::open);
     }
 
     #[inline]
@@ -128,7 +128,7 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
     }
 
     fn drain(&mut self, core: &mut Core, at: Place) {
-        self.with(core, at, |handler, socket| handler.drain(socket));
+        self.with(core, at, H::drain);
     }
 
     fn dropped(&mut self, core: &mut Core, at: Place, dropped: Dropped) {

@@ -7,7 +7,7 @@
 //!   └───────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use super::{
     Service,
@@ -171,29 +171,7 @@ impl<R: Reactor> Worker<R> {
                     self.service.ended(key, error.as_ref());
                 }
                 Completion::Writable { key } => self.service.core.connections.writable(key),
-                Completion::Accepted { socket, peer, .. } => {
-                    self.service.core.stats.accepted += 1;
-                    if !self.service.admit_address(peer) {
-                        self.service.core.stats.refused += 1;
-                        continue;
-                    }
-                    let core = &mut self.service.core;
-                    let now = core.connections.now();
-                    let deadline = now.after(core.limits.header_timeout);
-                    let connection = Connection::accepted(peer, now, deadline);
-                    match core.connections.insert(connection) {
-                        Ok(key) => {
-                            if let Err(error) = self.reactor.open(key, socket) {
-                                log::warn!(worker = core.worker; "a connection is lost: {error}");
-                                self.service.closed(key);
-                            }
-                        }
-                        Err(_) => {
-                            core.stats.refused += 1;
-                            self.service.release_address(peer);
-                        }
-                    }
-                }
+                Completion::Accepted { socket, peer, .. } => self.accept(socket, peer),
                 Completion::AcceptFailed { listener, error } => {
                     self.service.core.stats.accept_errors += 1;
                     let until = self.reactor.now() + ACCEPT_REST;
@@ -201,14 +179,30 @@ impl<R: Reactor> Worker<R> {
                     self.service.note_accept_error(&error);
                 }
                 Completion::Closed { key } => self.service.closed(key),
-                Completion::Woken => self.read_letters_late(),
+                // There may be letters that came after those of this turn had been read.
+                Completion::Woken => self.read_letters(),
             }
         }
     }
 
-    /// A wake-up that came after the letters had been read: there may be new ones.
-    fn read_letters_late(&mut self) {
-        self.read_letters();
+    fn accept(&mut self, socket: R::Socket, peer: Option<SocketAddr>) {
+        let core = &mut self.service.core;
+        core.stats.accepted += 1;
+        let deadline = core.connections.now().after(core.limits.header_timeout);
+        let connection = Connection::accepted(peer, core.connections.now(), deadline);
+        if self.over_at.is_some() || !self.service.admit_address(peer) {
+            self.service.core.stats.refused += 1;
+            return;
+        }
+        let core = &mut self.service.core;
+        let Ok(key) = core.connections.insert(connection) else {
+            core.stats.refused += 1;
+            return self.service.release_address(peer);
+        };
+        if let Err(error) = self.reactor.open(key, socket) {
+            log::warn!(worker = core.worker; "a connection is lost: {error}");
+            self.service.closed(key);
+        }
     }
 
     fn settle(&mut self) {

@@ -9,6 +9,7 @@ use std::{io, net::SocketAddr, time::Duration};
 use crate::base::{Key, Outbox, Shared};
 
 mod batch;
+mod blocking;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod buffers;
 mod entries;
@@ -19,6 +20,7 @@ mod sys;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod uring;
 
+pub use blocking::Connecting;
 pub use epoll::EpollReactor;
 pub use listener::{Address, Listener, connect};
 pub use sys::{Clock, Socket, allowed_processors, pin_thread, random, unix_time};

@@ -5,7 +5,7 @@
 use std::{
     io::{self, IoSlice},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,12 @@ impl Socket {
 impl From<OwnedFd> for Socket {
     fn from(fd: OwnedFd) -> Self {
         Self(fd)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -109,6 +115,25 @@ pub(super) fn message_header(pieces: &[IoSlice<'_>]) -> libc::msghdr {
 pub(super) fn shutdown(socket: RawFd) {
     // SAFETY: takes no pointers. A failure means that the connection is gone already.
     unsafe { libc::shutdown(socket, libc::SHUT_WR) };
+}
+
+/// Lets the port be chosen by `connect`, so that it need be free for that one peer only.
+///
+/// # Errors
+/// If this is no IP socket.
+pub(super) fn bind_without_port(socket: RawFd) -> io::Result<()> {
+    let one: libc::c_int = 1;
+    // SAFETY: the option's value is valid for reads of the size given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket,
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const one).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    check(result as isize).map(drop)
 }
 
 /// Restricts the calling thread to one processor.

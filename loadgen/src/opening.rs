@@ -1,0 +1,96 @@
+//! [`Openings`]: the opening handshakes that are under way.
+
+use sockeye::{
+    base::Outbox,
+    client::Url,
+    http::{HeaderSlots, Limits, ResponseHeadDecoder, Status},
+    reactor::{Reactor, Socket},
+    ws::{ClientHandshake, ClientRequest},
+};
+
+use crate::{Error, random::Random, wire::Wire};
+
+/// Opening handshakes by connection.
+#[derive(Debug)]
+pub(crate) struct Openings {
+    url: Url,
+    random: Random,
+    slots: Vec<Option<Box<Opening>>>,
+    under_way: usize,
+    outbox: Outbox,
+}
+
+#[derive(Debug)]
+struct Opening {
+    handshake: ClientHandshake,
+    decoder: ResponseHeadDecoder,
+}
+
+impl Openings {
+    pub(crate) fn new(url: Url, random: Random) -> Self {
+        Self { url, random, slots: Vec::new(), under_way: 0, outbox: Outbox::default() }
+    }
+
+    /// What is asked for from now on.
+    pub(crate) fn set_url(&mut self, url: Url) {
+        self.url = url;
+    }
+
+    /// Connects, and sends the request.
+    pub(crate) fn begin<R: Reactor<Socket = Socket>>(
+        &mut self,
+        index: usize,
+        wire: &mut Wire<R>,
+    ) -> Result<(), Error> {
+        wire.connect(index)?;
+        let handshake = ClientHandshake::new(self.random.nonce());
+        let request = ClientRequest {
+            host: self.url.host(),
+            target: self.url.target(),
+            ..ClientRequest::default()
+        };
+        handshake.append_request(&mut self.outbox, &request)?;
+        wire.send(index, &mut self.outbox);
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        let decoder = ResponseHeadDecoder::default();
+        self.slots[index] = Some(Box::new(Opening { handshake, decoder }));
+        self.under_way += 1;
+        Ok(())
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// Whether there is one on this connection.
+    #[inline]
+    pub(crate) fn is_under_way(&self, index: usize) -> bool {
+        self.under_way > 0 && self.slots.get(index).is_some_and(Option::is_some)
+    }
+
+    /// Takes received bytes. Once the connection is open, returns how many of them were of the
+    /// handshake.
+    pub(crate) fn received(
+        &mut self,
+        index: usize,
+        bytes: &mut [u8],
+    ) -> Result<Option<usize>, Error> {
+        let Some(Some(opening)) = self.slots.get_mut(index) else { return Ok(Some(0)) };
+        let mut slots = HeaderSlots::new();
+        let step =
+            opening.decoder.next(bytes, &mut slots, &Limits::default()).map_err(Error::NotHttp)?;
+        let Some(head) = step.head else { return Ok(None) };
+        if head.status() != Status::SWITCHING_PROTOCOLS {
+            return Err(Error::Refused(head.status()));
+        }
+        opening.handshake.verify(&head, &[])?;
+        let consumed = step.consumed;
+        self.slots[index] = None;
+        self.under_way -= 1;
+        Ok(Some(consumed))
+    }
+}

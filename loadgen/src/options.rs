@@ -1,0 +1,315 @@
+//! [`Options`]: the command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+
+/// Measures what a WebSocket or HTTP server costs: CPU time per message, throughput, latency,
+/// memory per connection. Every answer is checked, byte by byte.
+#[derive(Debug, Clone, Parser)]
+#[command(version, about, after_help = EXAMPLES, args_override_self = true)]
+pub struct Options {
+    /// What to do to the server.
+    #[command(subcommand)]
+    pub scenario: Scenario,
+}
+
+/// What is done to the server.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Scenario {
+    /// Send messages that the server echoes.
+    Echo(Echo),
+    /// Send messages that the server passes on to all other connections.
+    Broadcast(Broadcast),
+    /// Hold connections that are at rest, and see what memory they take.
+    Idle(Idle),
+    /// Open and close connections, each with both handshakes.
+    Connect(Connect),
+    /// Get one resource by plain HTTP/1.1, again and again.
+    Http(Http),
+}
+
+/// `loadgen echo`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Echo {
+    /// What every scenario has.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+    /// Connections.
+    #[arg(short, long, default_value_t = 200, value_parser = count)]
+    pub connections: usize,
+    /// What is sent.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub payload: Payload,
+    /// Messages in flight on each connection.
+    #[arg(short = 'n', long, default_value_t = 1, value_parser = count)]
+    pub pipeline: usize,
+    /// Messages in each write; a connection waits until so many may be sent.
+    #[arg(short, long, default_value_t = 1, value_parser = count)]
+    pub segment: usize,
+    /// Messages per second over all connections, due at fixed times whether or not the server has
+    /// answered, and latency counted from when they were due. Default: send as soon as an answer
+    /// is there.
+    #[arg(short, long, conflicts_with_all = ["pipeline", "segment"])]
+    pub rate: Option<f64>,
+}
+
+/// `loadgen broadcast`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Broadcast {
+    /// What every scenario has.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+    /// Connections that receive.
+    #[arg(short, long, default_value_t = 1000, value_parser = count)]
+    pub connections: usize,
+    /// Connections that send.
+    #[arg(long, default_value_t = 1, value_parser = count)]
+    pub publishers: usize,
+    /// What is sent.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub payload: Payload,
+    /// Messages that have been sent and not yet reached every receiver.
+    #[arg(short = 'n', long, default_value_t = 1, value_parser = count)]
+    pub in_flight: usize,
+    /// Messages in each write of a publisher.
+    #[arg(short, long, default_value_t = 1, value_parser = count)]
+    pub segment: usize,
+    /// Where the publishers connect to, if that is another path of the server.
+    #[arg(long)]
+    pub publisher_url: Option<String>,
+}
+
+/// `loadgen idle`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Idle {
+    /// What every scenario has.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+    /// Connections.
+    #[arg(short, long, default_value_t = 10_000, value_parser = count)]
+    pub connections: usize,
+    /// What is sent.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub payload: Payload,
+    /// Messages to echo on each connection before it rests.
+    #[arg(short, long, default_value_t = 1)]
+    pub messages: usize,
+}
+
+/// `loadgen connect`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Connect {
+    /// What every scenario has.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+    /// Connections that are being opened or closed at a time.
+    #[arg(short, long, default_value_t = 50, value_parser = count)]
+    pub connections: usize,
+}
+
+/// `loadgen http`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Http {
+    /// What every scenario has.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+    /// Connections.
+    #[arg(short, long, default_value_t = 200, value_parser = count)]
+    pub connections: usize,
+    /// Requests in flight on each connection.
+    #[arg(short = 'n', long, default_value_t = 1, value_parser = count)]
+    pub pipeline: usize,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+pub struct Payload {
+    /// Bytes of a message: 20, 16K, 1M.
+    #[arg(short, long, default_value = "20", value_parser = size)]
+    pub payload: usize,
+    /// Send text messages instead of binary ones.
+    #[arg(short, long)]
+    pub text: bool,
+}
+
+/// What every scenario has.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Common {
+    /// The server: ws://HOST:PORT/PATH, http://HOST:PORT/PATH or ws+unix:SOCKET:/PATH.
+    #[arg(value_name = "URL", default_value = "ws://127.0.0.1:9001/", conflicts_with = "url")]
+    pub address: String,
+    /// The same by name.
+    #[arg(long)]
+    #[serde(skip)]
+    pub url: Option<String>,
+    /// How long to measure: 5, 2.5s, 300ms.
+    #[arg(short, long, default_value = "5", value_parser = duration)]
+    pub duration: Duration,
+    /// How long to go on before that.
+    #[arg(short, long, default_value = "1", value_parser = duration)]
+    pub warmup: Duration,
+    /// The server's process, to read its CPU time and memory (several: --pid 1,2).
+    #[arg(long, value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// The processor to run on; see to it that the server runs on others.
+    #[arg(long)]
+    pub cpu: Option<usize>,
+    /// How the generator speaks to the kernel.
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    pub backend: Backend,
+    /// Microseconds to look for answers before the generator sleeps: for low latency.
+    #[arg(long, default_value_t = 0)]
+    pub spin: u64,
+    /// Addresses 127.0.0.1, 127.0.0.2 and so on to connect from: each has ports for 28,000
+    /// connections. Default: as many as needed.
+    #[arg(long)]
+    pub sources: Option<usize>,
+    /// What payloads and masks are drawn from.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How long the server may be silent while answers are due.
+    #[arg(long, default_value = "10", value_parser = duration)]
+    pub patience: Duration,
+    /// Write the results here as JSON; - for the standard output.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Draw the latency at each percentile into this file.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+/// How the generator speaks to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// io_uring if there is one, else epoll.
+    Auto,
+    /// io_uring.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+impl Scenario {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Echo(_) => "echo",
+            Self::Broadcast(_) => "broadcast",
+            Self::Idle(_) => "idle",
+            Self::Connect(_) => "connect",
+            Self::Http(_) => "http",
+        }
+    }
+
+    /// What every scenario has.
+    #[must_use]
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Echo(Echo { common, .. })
+            | Self::Broadcast(Broadcast { common, .. })
+            | Self::Idle(Idle { common, .. })
+            | Self::Connect(Connect { common, .. })
+            | Self::Http(Http { common, .. }) => common,
+        }
+    }
+}
+
+impl Common {
+    /// Where the server is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.url.as_ref().unwrap_or(&self.address)
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".into()),
+        Ok(count) if count <= MAX_COUNT => Ok(count),
+        Ok(_) => Err(format!("at most {MAX_COUNT}")),
+        Err(_) => Err("a number, such as 200".into()),
+    }
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        _ => return Err("a number of bytes, such as 20, 16K or 1M".into()),
+    };
+    let number: usize = digits.parse().map_err(|_| "a number of bytes, such as 20, 16K or 1M")?;
+    let bytes = number.saturating_mul(factor);
+    if bytes > MAX_PAYLOAD_BYTES {
+        return Err(format!("at most {MAX_PAYLOAD_BYTES} bytes"));
+    }
+    Ok(bytes)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, factor) = match text {
+        _ if text.ends_with("ms") => (&text[..text.len() - 2], 0.001),
+        _ if text.ends_with('s') => (&text[..text.len() - 1], 1.0),
+        _ if text.ends_with('m') => (&text[..text.len() - 1], 60.0),
+        _ => (text, 1.0),
+    };
+    let hint = "a time such as 5, 2.5s, 300ms or 1m";
+    let seconds: f64 = number.parse().map_err(|_| hint)?;
+    Duration::try_from_secs_f64(seconds * factor).map_err(|_| hint.into())
+}
+
+const MAX_COUNT: usize = 1 << 20;
+const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+const EXAMPLES: &str = "\
+Examples:
+  loadgen echo --pid $(pgrep -x echo)                      20-byte messages on 200 connections
+  loadgen echo ws://127.0.0.1:9001/ -p 16K -c 50           larger ones
+  loadgen echo -n 16 -s 16                                 16 messages at a time
+  loadgen echo --rate 50000 --svg latency.svg              latency under a fixed load
+  loadgen broadcast -c 1000 -p 64 -n 4                     fan-out
+  loadgen idle -c 10000 --pid $(pgrep -x echo)             memory per connection
+  loadgen connect                                          handshakes per second
+  loadgen http http://127.0.0.1:9001/ -n 16                pipelined requests";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_durations_have_units() {
+        for (text, bytes) in
+            [("0", 0), ("20", 20), ("16K", 16_384), ("16kib", 16_384), ("1M", 1 << 20)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "x", "1G", "-1", "65M"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        for (text, millis) in [("5", 5000), ("2.5s", 2500), ("300ms", 300), ("1m", 60_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "s", "-1", "1h", "inf"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert!(count("0").is_err() && count("x").is_err());
+    }
+}
