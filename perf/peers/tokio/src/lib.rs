@@ -178,7 +178,8 @@ impl Idle {
     }
 }
 
-/// Sends every message back. Those that arrived together leave together.
+/// Sends every message back. Those that arrived together leave together: they are collected
+/// first, because some libraries send what waits before they look for the next message.
 pub async fn echo<S, M, E>(
     mut socket: S,
     activity: Activity,
@@ -189,15 +190,19 @@ where
     E: std::error::Error + 'static,
     S::Error: std::error::Error + 'static,
 {
+    let mut together = Vec::new();
     while let Some(message) = socket.next().await {
         activity.mark();
-        let mut next = Some(message);
-        while let Some(message) = next {
-            let message = message?;
+        together.push(message?);
+        while together.len() < MAX_TOGETHER
+            && let Some(Some(message)) = socket.next().now_or_never()
+        {
+            together.push(message?);
+        }
+        for message in together.drain(..) {
             if is_message(&message) {
                 socket.feed(message).await?;
             }
-            next = socket.next().now_or_never().flatten();
         }
         socket.flush().await?;
     }
@@ -287,6 +292,7 @@ where
     result
 }
 
+const MAX_TOGETHER: usize = 64;
 const USAGE: &str = "\
 A WebSocket server over another library, on one thread.
 
