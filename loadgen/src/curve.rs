@@ -32,6 +32,9 @@ fn draw_into(
         .build_cartesian_2d(0.0..rarity(100.0), 0.0..top)?;
     chart
         .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .y_label_formatter(&|us| format!("{us:.0}"))
         .x_labels(6)
         .x_label_formatter(&|rarity| percentile_label(*rarity))
         .x_desc("percentile")

@@ -34,7 +34,7 @@ mod traffic;
 mod wire;
 
 use driver::Driver;
-use meter::Meter;
+use meter::{Measured, Meter};
 use options::{Backend, Common, Scenario};
 use random::Random;
 use wire::Wire;
@@ -50,55 +50,98 @@ pub use report::{GeneratorCost, Latency, Limit, Load, Report, ServerCost};
 /// If the server cannot be reached, or answers wrongly.
 pub fn run(scenario: &Scenario) -> Result<Report, Error> {
     let common = scenario.common();
+    let outcome = if common.threads == 1 { run_one(scenario)? } else { run_threads(scenario)? };
+    let (mut load, mut idle) = (None, None);
+    match outcome.result {
+        Outcome::Measured(measured) => load = Some(Load::new(noun(scenario), &measured)),
+        Outcome::Idle(found) => idle = Some(found),
+    }
+    Ok(Report {
+        scenario: scenario.name(),
+        url: common.url().to_owned(),
+        backend: outcome.backend,
+        options: settings(scenario),
+        load,
+        idle,
+    })
+}
+
+/// What one thread came to, and how it spoke to the kernel.
+struct Run {
+    backend: &'static str,
+    result: Outcome,
+}
+
+enum Outcome {
+    Measured(Box<Measured>),
+    Idle(Idle),
+}
+
+/// Each thread has its share of the connections. They begin together, nearly; the warm-up covers
+/// the difference.
+fn run_threads(scenario: &Scenario) -> Result<Run, Error> {
+    let shares: Option<Vec<_>> =
+        (0..scenario.common().threads).map(|thread| scenario.share(thread)).collect();
+    let Some(shares) = shares else {
+        return Err(Error::Options(
+            "--threads is for echo, connect and http, with a connection for each at least",
+        ));
+    };
+    std::thread::scope(|scope| {
+        let run = |share| scope.spawn(move || run_one(share));
+        let threads: Vec<_> = shares.iter().map(run).collect();
+        let mut sum: Option<Run> = None;
+        for thread in threads {
+            let one = thread.join().map_err(|_| Error::Options("a thread panicked"))??;
+            match (&mut sum, one.result) {
+                (Some(Run { result: Outcome::Measured(sum), .. }), Outcome::Measured(one)) => {
+                    sum.add(&one)?;
+                }
+                (_, result) => sum = Some(Run { backend: one.backend, result }),
+            }
+        }
+        sum.ok_or(Error::Options("--threads must be above 0"))
+    })
+}
+
+fn run_one(scenario: &Scenario) -> Result<Run, Error> {
+    let common = scenario.common();
     if let Some(processor) = common.cpu {
         reactor::pin_thread(processor).map_err(|error| Error::Processor(processor, error))?;
     }
     let config = Config { busy_poll: Duration::from_micros(common.spin) };
     let uring = || UringReactor::new(&config).map_err(Error::Backend);
     let epoll = || EpollReactor::new(&config).map_err(Error::Backend);
+    let on_uring = |reactor| Ok(Run { backend: "io_uring", result: run_on(reactor, scenario)? });
+    let on_epoll = |reactor| Ok(Run { backend: "epoll", result: run_on(reactor, scenario)? });
     match common.backend {
-        Backend::Uring => run_on(uring()?, "io_uring", scenario),
-        Backend::Epoll => run_on(epoll()?, "epoll", scenario),
+        Backend::Uring => on_uring(uring()?),
+        Backend::Epoll => on_epoll(epoll()?),
         Backend::Auto => match uring() {
-            Ok(reactor) => run_on(reactor, "io_uring", scenario),
-            Err(_) => run_on(epoll()?, "epoll", scenario),
+            Ok(reactor) => on_uring(reactor),
+            Err(_) => on_epoll(epoll()?),
         },
     }
 }
 
-fn run_on<R: Reactor<Socket = Socket>>(
-    reactor: R,
-    backend: &'static str,
-    scenario: &Scenario,
-) -> Result<Report, Error> {
+fn run_on<R: Reactor<Socket = Socket>>(reactor: R, scenario: &Scenario) -> Result<Outcome, Error> {
     let common = scenario.common();
     let url = parse_url(common.url())?;
     let mut random = Random::new(common.seed);
     let wire = Wire::new(reactor, first_address(&url)?, sources(scenario));
-    let noun = noun(scenario);
-    let meter = Meter::new(common, noun)?;
+    let meter = Meter::new(common, noun(scenario))?;
     let (host, target) = (url.host().to_owned(), url.target().to_owned());
     let driver = Driver::new(wire, url, random.clone(), meter);
-    let (mut load, mut idle) = (None, None);
-    match scenario {
-        Scenario::Echo(options) => load = Some(echo::Echo::run(options, driver, &mut random)?),
-        Scenario::Broadcast(options) => {
-            load = Some(broadcast::Broadcast::run(options, driver, &mut random)?);
+    let measured = match scenario {
+        Scenario::Echo(options) => echo::Echo::run(options, driver, &mut random)?,
+        Scenario::Broadcast(options) => broadcast::Broadcast::run(options, driver, &mut random)?,
+        Scenario::Idle(options) => {
+            return Ok(Outcome::Idle(Idle::run(options, driver, &mut random)?));
         }
-        Scenario::Idle(options) => idle = Some(Idle::run(options, driver, &mut random)?),
-        Scenario::Connect(options) => load = Some(connect::Connect::run(options, driver)?),
-        Scenario::Http(options) => {
-            load = Some(http::Http::run(options, driver, &host, &target)?);
-        }
-    }
-    Ok(Report {
-        scenario: scenario.name(),
-        url: common.url().to_owned(),
-        backend,
-        options: settings(scenario),
-        load: load.map(|measured| Load::new(noun, &measured)),
-        idle,
-    })
+        Scenario::Connect(options) => connect::Connect::run(options, driver)?,
+        Scenario::Http(options) => http::Http::run(options, driver, &host, &target)?,
+    };
+    Ok(Outcome::Measured(Box::new(measured)))
 }
 
 /// Writes the files that were asked for. What is left to print, if anything, is returned.

@@ -44,6 +44,21 @@ pub(crate) struct Measured {
     pub(crate) server: Option<Usage>,
     /// How late messages left that were due at a fixed time, on average.
     pub(crate) mean_lateness: Option<Duration>,
+    pub(crate) threads: u32,
+}
+
+impl Measured {
+    /// Adds what another thread measured in the same time.
+    pub(crate) fn add(&mut self, other: &Self) -> Result<(), Error> {
+        self.completed += other.completed;
+        self.received_bytes += other.received_bytes;
+        self.own_time += other.own_time;
+        self.mean_lateness = self.mean_lateness.max(other.mean_lateness);
+        self.threads += other.threads;
+        self.latency
+            .add(&other.latency)
+            .map_err(|_| Error::Options("the histograms of two threads differ"))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +88,7 @@ impl Meter {
             .map_err(|_| Error::Options("the histogram's bounds are wrong"))?;
         Ok(Self {
             server: Server::new(&common.pid)?,
-            progress: Progress::new(common.warmup, common.duration, noun),
+            progress: Progress::new(common, noun),
             phase: Phase::Opening,
             warmup: common.warmup,
             duration: common.duration,
@@ -178,6 +193,7 @@ impl Meter {
             own_time: end.own_time.saturating_sub(begin.own_time),
             server,
             mean_lateness: (count > 0).then(|| sum / count),
+            threads: 1,
         })
     }
 

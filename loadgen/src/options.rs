@@ -161,7 +161,11 @@ pub struct Common {
     /// The server's process, to read its CPU time and memory (several: --pid 1,2).
     #[arg(long, value_delimiter = ',')]
     pub pid: Vec<u32>,
-    /// The processor to run on; see to it that the server runs on others.
+    /// Threads that share the load, for echo, connect and http against many workers.
+    #[arg(long, default_value_t = 1, value_parser = count)]
+    pub threads: usize,
+    /// The processor to run on (further threads take those after it); see to it that the server
+    /// runs on others.
     #[arg(long)]
     pub cpu: Option<usize>,
     /// How the generator speaks to the kernel.
@@ -180,6 +184,9 @@ pub struct Common {
     /// How long the server may be silent while answers are due.
     #[arg(long, default_value = "10", value_parser = duration)]
     pub patience: Duration,
+    /// Show no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Write the results here as JSON; - for the standard output.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -223,6 +230,30 @@ impl Scenario {
             | Self::Connect(Connect { common, .. })
             | Self::Http(Http { common, .. }) => common,
         }
+    }
+}
+
+impl Scenario {
+    /// The part of it that one of several threads does. `None` if that cannot be shared.
+    pub(crate) fn share(&self, thread: usize) -> Option<Self> {
+        let mut share = self.clone();
+        let (common, connections) = match &mut share {
+            Self::Echo(Echo { common, connections, rate, .. }) => {
+                #[allow(clippy::cast_precision_loss, reason = "a rate")]
+                let threads = common.threads as f64;
+                *rate = rate.map(|rate| rate / threads);
+                (common, connections)
+            }
+            Self::Connect(Connect { common, connections })
+            | Self::Http(Http { common, connections, .. }) => (common, connections),
+            Self::Broadcast(_) | Self::Idle(_) => return None,
+        };
+        let threads = common.threads;
+        *connections = *connections / threads + usize::from(thread < *connections % threads);
+        common.cpu = common.cpu.map(|first| first + thread);
+        common.seed += thread as u64;
+        common.quiet |= thread > 0;
+        (*connections > 0).then_some(share)
     }
 }
 

@@ -4,6 +4,8 @@ use std::{io::IsTerminal, time::Duration};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::options::Common;
+
 /// The line on the terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -15,9 +17,10 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(warmup: Duration, duration: Duration, noun: &'static str) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let length = (warmup + duration).as_millis();
+    pub(crate) fn new(common: &Common, noun: &'static str) -> Self {
+        let is_seen = !common.quiet && std::io::stderr().is_terminal();
+        let bar = is_seen.then(|| {
+            let length = (common.warmup + common.duration).as_millis();
             let bar = ProgressBar::with_draw_target(
                 u64::try_from(length).ok(),
                 ProgressDrawTarget::stderr(),

@@ -89,7 +89,7 @@ pub struct ServerCost {
 pub struct GeneratorCost {
     /// CPU time for each of what is counted, in microseconds.
     pub cpu_us_each: f64,
-    /// CPU time of its thread per time.
+    /// CPU time of its threads per time, on average.
     pub busy: f64,
     /// Microseconds that messages left after they were due, on average, at a fixed rate.
     pub mean_lateness_us: Option<f64>,
@@ -126,7 +126,7 @@ impl Load {
         let lateness = measured.mean_lateness;
         let generator = GeneratorCost {
             cpu_us_each: each(measured.own_time),
-            busy: measured.own_time.as_secs_f64() / seconds,
+            busy: measured.own_time.as_secs_f64() / seconds / measured.threads as f64,
             mean_lateness_us: lateness.map(|time| time.as_secs_f64() * 1e6),
         };
         Self {
@@ -147,7 +147,11 @@ impl Load {
 impl Latency {
     fn new(histogram: &Histogram<u64>) -> Self {
         let at = |percentile: f64| histogram.value_at_quantile(percentile / 100.0) as f64 / 1e3;
-        let curve = CURVE.iter().map(|percentile| (*percentile, at(*percentile))).collect();
+        // As close together as the rare ones are rare: 0, 90, 99, 99.9 and so on, ten in between.
+        let percentiles = (0..POINTS * NINES)
+            .map(|point| 100.0 * (1.0 - 10_f64.powf(-f64::from(point) / f64::from(POINTS))))
+            .chain([100.0]);
+        let curve = percentiles.map(|percentile| (percentile, at(percentile))).collect();
         Self {
             mean: histogram.mean() / 1e3,
             p50: at(50.0),
@@ -192,7 +196,10 @@ impl fmt::Display for Report {
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { noun, seconds, count, latency, generator, .. } = self;
-        let one = noun.trim_end_matches('s');
+        let one = match *noun {
+            "deliveries" => "delivery",
+            other => other.trim_end_matches('s'),
+        };
         let (rate, received) = (whole(self.per_second), whole(self.received_bytes_per_second));
         row(f, "rate", format_args!("{} {noun}/s", HumanCount(rate)))?;
         row(f, "count", format_args!("{} {noun} in {seconds:.2} s", HumanCount(*count)))?;
@@ -272,10 +279,9 @@ fn whole(number: f64) -> u64 {
 const BUSY: f64 = 0.95;
 /// A generator that sends later than this does not keep its rate.
 const LATE_US: f64 = 1000.0;
-const CURVE: [f64; 17] = [
-    0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95,
-    99.99, 100.0,
-];
+/// Points of the curve for each nine of the percentile, and nines.
+const POINTS: u32 = 10;
+const NINES: u32 = 5;
 
 #[cfg(test)]
 mod tests {

@@ -264,6 +264,31 @@ fn echoes_are_counted() {
 }
 
 #[test]
+fn threads_share_the_load() {
+    for (scenario, arguments) in [
+        ("echo", "-c 5 --threads 2 -n 2"),
+        ("echo", "-c 4 --threads 4 --rate 1000"),
+        ("http", "-c 3 --threads 2"),
+        ("connect", "-c 3 --threads 3"),
+    ] {
+        let (server, address) = Server::start(Habit::Echo);
+        let load = run(scenario, &format!("ws://{address}"), arguments).unwrap().load.unwrap();
+        let requests = server.requests.load(Ordering::Relaxed) as u64;
+        let messages = server.messages.load(Ordering::Relaxed) as u64;
+        assert!(load.count > 10 && load.count <= requests.max(messages), "{arguments}: {load:?}");
+        assert!(load.generator.busy < 1.1, "{load:?}");
+        if arguments.contains("rate") {
+            assert!((700.0..1300.0).contains(&load.per_second), "{load:?}");
+        }
+    }
+    let (_, address) = Server::start(Habit::Echo);
+    for arguments in ["-c 3 --threads 4", "--threads 2 --cpu 4000"] {
+        assert!(run("echo", &format!("ws://{address}"), arguments).is_err(), "{arguments}");
+    }
+    assert!(run("idle", &format!("ws://{address}"), "-c 3 --threads 2").is_err());
+}
+
+#[test]
 fn a_rate_is_kept() {
     for backend in backends() {
         let (_, address) = Server::start(Habit::Echo);

@@ -78,6 +78,25 @@ impl Core {
         is_last: bool,
         payload: &[u8],
     ) -> SendStatus {
+        let bytes = ws::framed_length(payload.len());
+        if !self.topics.has_pending()
+            && let Some(cork) = self.connections.express(key, bytes)
+        {
+            ws::append_frame(cork, is_last, opcode, payload, None);
+            self.stats.messages_out += u64::from(!opcode.is_control());
+            self.stats.bytes_out += bytes as u64;
+            return SendStatus::Sent;
+        }
+        self.send_with_care(key, opcode, is_last, payload)
+    }
+
+    fn send_with_care(
+        &mut self,
+        key: Key,
+        opcode: Opcode,
+        is_last: bool,
+        payload: &[u8],
+    ) -> SendStatus {
         let status = self.admit(key, ws::framed_length(payload.len()), opcode);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
@@ -107,7 +126,7 @@ impl Core {
         let Some(connection) = self.connections.get_mut(key) else { return SendStatus::Closed };
         let is_first = !std::mem::take(&mut connection.is_fragmenting);
         let opcode = if is_first { piece.opcode() } else { Opcode::Continuation };
-        let status = self.send(key, opcode, is_last, piece.as_bytes());
+        let status = self.send_with_care(key, opcode, is_last, piece.as_bytes());
         if let Some(connection) = self.connections.get_mut(key) {
             connection.is_fragmenting = if status.is_accepted() { !is_last } else { !is_first };
         }
@@ -130,13 +149,12 @@ impl Core {
     }
 
     /// Whether there is room for so many bytes more, and whether they are welcome.
-    #[inline]
     fn admit(&mut self, key: Key, bytes: usize, opcode: Opcode) -> SendStatus {
         let Some(connection) = self.connections.get(key).filter(|c| c.is_open()) else {
             return SendStatus::Closed;
         };
         // RFC 6455 §5.4: only control frames may stand between the fragments of a message.
-        let is_control = matches!(opcode, Opcode::Ping | Opcode::Pong | Opcode::Close);
+        let is_control = opcode.is_control();
         if connection.is_fragmenting && !is_control {
             return self.refuse(key, bytes);
         }

@@ -99,8 +99,12 @@ impl Service {
         if connection.stashed_bytes() > 0 || !connection.may_decode() {
             return self.keep(key, bytes);
         }
+        let is_websocket = matches!(connection.protocol, Protocol::WebSocket(_));
         self.core.connections.cork(key);
-        let done = self.decode(key, bytes);
+        let done = match is_websocket {
+            true => self.decode_frames(key, bytes),
+            false => self.decode(key, bytes),
+        };
         if done < bytes.len() {
             self.keep(key, &bytes[done..]);
         }
@@ -159,7 +163,7 @@ impl Service {
     /// Keeps bytes for later, if they can still mean something.
     fn keep(&mut self, key: Key, bytes: &[u8]) {
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if !matches!(connection.stage, Stage::Ending | Stage::Aborting | Stage::Closed) {
+        if connection.is_decoded() {
             connection.stash(bytes);
             self.core.connections.touch(key);
         }

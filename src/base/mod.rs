@@ -2,12 +2,14 @@
 //!
 //! Everything here is plain data. Time arrives as [`Tick`]s, memory is counted by its owner.
 
+mod copy;
 mod key;
 mod outbox;
 mod shared;
 mod slab;
 mod timer;
 
+pub(crate) use copy::BLOCK_BYTES;
 pub use key::Key;
 pub use outbox::{Chunk, Outbox};
 pub use shared::Shared;

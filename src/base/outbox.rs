@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, io::IoSlice, mem, ops::Range};
 
-use super::Shared;
+use super::{Shared, copy};
 
 /// A queue of bytes with one reader and one writer.
 ///
@@ -50,7 +50,7 @@ impl Outbox {
         self.tail.reserve(len);
         self.tail.extend_from_slice(head);
         let start = self.tail.len();
-        self.tail.extend_from_slice(body);
+        copy::extend(&mut self.tail, body);
         self.len += len;
         &mut self.tail[start..]
     }

@@ -2,6 +2,8 @@
 
 use std::{fmt, iter, ops::Deref, sync::Arc};
 
+use super::copy;
+
 /// Immutable bytes behind a reference count. A broadcast is framed once into one of these.
 ///
 /// Cloning costs an atomic increment, so the hot path clones per batch, not per receiver.
@@ -23,7 +25,7 @@ impl Shared {
         if let Some(bytes) = Arc::get_mut(&mut bytes) {
             let (first, second) = bytes.split_at_mut(head.len());
             first.copy_from_slice(head);
-            second.copy_from_slice(body);
+            copy::overwrite(second, body);
         }
         Self(bytes)
     }

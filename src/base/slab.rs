@@ -6,15 +6,24 @@ use super::Key;
 
 /// A slab whose keys never reach a later entry.
 ///
-/// Generations live outside the entries, because they outlast them. A slot whose generation is
-/// used up is retired: after four billion owners it leaks its few bytes instead of repeating a key.
+/// An entry holds its generation, so that one look at it tells whether a key is current. The
+/// generations to come are kept apart, because they outlast the entries. A slot whose generation
+/// is used up is retired: after four billion owners it leaks its few bytes instead of repeating a
+/// key.
 #[derive(Debug)]
 pub struct KeyedSlab<T> {
-    entries: Slab<Option<T>>,
+    entries: Slab<Entry<T>>,
     // Invariant: as long as `entries` ever was; the generation of the slot's present or next entry.
     generations: Vec<u32>,
     len: usize,
     max_len: usize,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    generation: u32,
+    // `None` in a slot that is retired.
+    value: Option<T>,
 }
 
 /// The slab is at its limit.
@@ -47,32 +56,34 @@ impl<T> KeyedSlab<T> {
             self.generations.push(0);
         }
         let key = Key::new(index as u32, self.generations[index]);
-        entry.insert(Some(make(key)));
+        entry.insert(Entry { generation: key.generation(), value: Some(make(key)) });
         self.len += 1;
         Ok(key)
     }
 
     /// The entry of this key, unless it has been removed.
+    #[inline]
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
-        self.is_current(key).then(|| self.entries.get(key.index())?.as_ref())?
+        let entry = self.entries.get(key.index())?;
+        if entry.generation == key.generation() { entry.value.as_ref() } else { None }
     }
 
     /// The entry of this key, unless it has been removed.
+    #[inline]
     #[must_use]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        if !self.is_current(key) {
-            return None;
-        }
-        self.entries.get_mut(key.index())?.as_mut()
+        let entry = self.entries.get_mut(key.index())?;
+        if entry.generation == key.generation() { entry.value.as_mut() } else { None }
     }
 
     /// Removes the entry. The key is inert from now on.
     pub fn remove(&mut self, key: Key) -> Option<T> {
-        if !self.is_current(key) {
+        let entry = self.entries.get_mut(key.index())?;
+        if entry.generation != key.generation() {
             return None;
         }
-        let value = self.entries.get_mut(key.index())?.take()?;
+        let value = entry.value.take()?;
         self.len -= 1;
         if let Some(next) = key.generation().checked_add(1) {
             self.generations[key.index()] = next;
@@ -97,20 +108,17 @@ impl<T> KeyedSlab<T> {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
     pub fn key_at(&self, index: usize) -> Option<Key> {
-        self.entries.get(index)?.as_ref()?;
-        Some(Key::new(index as u32, self.generations[index]))
+        let entry = self.entries.get(index)?;
+        entry.value.as_ref()?;
+        Some(Key::new(index as u32, entry.generation))
     }
 
     /// All entries, in the order of their indices.
     #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.entries.iter().filter_map(|(index, entry)| {
-            Some((Key::new(index as u32, self.generations[index]), entry.as_ref()?))
+            Some((Key::new(index as u32, entry.generation), entry.value.as_ref()?))
         })
-    }
-
-    fn is_current(&self, key: Key) -> bool {
-        self.generations.get(key.index()) == Some(&key.generation())
     }
 }
 

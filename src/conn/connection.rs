@@ -152,6 +152,7 @@ impl Connection {
     }
 
     /// Whether received bytes may be decoded now.
+    #[inline]
     #[must_use]
     pub fn may_decode(&self) -> bool {
         !self.is_blocked
@@ -159,6 +160,12 @@ impl Connection {
             && !self.pauses.application
             && !self.pauses.throttled
             && matches!(self.stage, Stage::Http | Stage::WebSocket | Stage::Closing)
+    }
+
+    /// Whether what arrives is decoded, now or later.
+    #[must_use]
+    pub fn is_decoded(&self) -> bool {
+        matches!(self.stage, Stage::Http | Stage::Answering | Stage::WebSocket | Stage::Closing)
     }
 
     /// Whether the reactor should not receive.
@@ -170,6 +177,7 @@ impl Connection {
     }
 
     /// Received bytes that wait to be decoded.
+    #[inline]
     #[must_use]
     pub fn stashed_bytes(&self) -> usize {
         self.stash.as_ref().map_or(0, |stash| stash.len())
@@ -199,6 +207,7 @@ impl Connection {
     }
 
     /// Bytes that wait to be sent, without those of the present turn's cork.
+    #[inline]
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.len())

@@ -154,18 +154,32 @@ impl Connections {
         self.cork.clear();
     }
 
-    /// Whether more may be decoded for this connection in this turn. Not if enough has been
-    /// produced for it: decoding then stops until that has settled.
+    /// How far the connection has come, if more may be decoded for it in this turn. Not if enough
+    /// has been produced for it: decoding then stops until that has settled.
     #[inline]
-    pub fn goes_on(&mut self, key: Key) -> bool {
-        let Some(connection) = self.slab.get_mut(key) else { return false };
+    pub fn goes_on(&mut self, key: Key) -> Option<Stage> {
+        let connection = self.slab.get_mut(key)?;
         let produced = self.cork.len() + connection.queued_bytes();
         if produced < FULL_TURN_BYTES {
-            return connection.may_decode();
+            return connection.may_decode().then_some(connection.stage);
         }
         connection.is_full = true;
         self.await_settled(key);
-        false
+        None
+    }
+
+    /// The cork, if this connection is the corked one and nothing speaks against appending so many
+    /// bytes of a message to it: the short way of a reply.
+    #[inline]
+    pub fn express(&mut self, key: Key, bytes: usize) -> Option<&mut Outbox> {
+        let connection = self.slab.get(key)?;
+        let is_free = self.corked == Some(key)
+            && connection.stage == Stage::WebSocket
+            && connection.outbox.is_none()
+            && !connection.is_blocked
+            && !connection.is_fragmenting
+            && self.cork.len() + bytes <= FULL_TURN_BYTES;
+        is_free.then_some(&mut self.cork)
     }
 
     /// Where to append what is to be sent. The connection's stage is up to the caller.

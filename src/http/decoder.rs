@@ -17,8 +17,8 @@ use super::{
 /// event; then all input is consumed.
 ///
 /// To drain a body nobody wants, drop its pieces until `End`. To wait for a slow handler before the
-/// next pipelined request, stop calling. After answering `101` or a fault, or when the connection is
-/// not kept alive, do not call again: what is left of the input is not HTTP, or not to be read.
+/// next pipelined request, stop calling. After answering `101` or a fault, or when the connection
+/// is not kept alive, do not call again: what is left of the input is not HTTP, or not to be read.
 ///
 /// ```
 /// use sockeye::http::{Decoder, Event, HeaderSlots, Limits};

@@ -247,7 +247,8 @@ mod tests {
 
         #[test]
         fn cuts_do_not_matter(
-            parts in prop::collection::vec(prop::sample::select(&["G", "\r\n", "\r", "\n", ":"][..]), 0..14),
+            parts in prop::collection::vec(
+                prop::sample::select(&["G", "\r\n", "\r", "\n", ":"][..]), 0..14),
             cut in 0_usize..20,
             max_head_bytes in 1_usize..20,
         ) {

@@ -98,9 +98,29 @@ impl Utf8 {
 /// # Errors
 /// [`InvalidUtf8`] if it is none.
 #[inline]
+#[expect(unsafe_code, reason = "a check of its own, which the compiler cannot follow")]
 pub fn from_utf8(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
+    if bytes.len() <= SHORT_BYTES && is_ascii(bytes) {
+        // SAFETY: ASCII is UTF-8.
+        return Ok(unsafe { str::from_utf8_unchecked(bytes) });
+    }
     simdutf8::basic::from_utf8(bytes).map_err(|_| InvalidUtf8)
 }
+
+/// Whether all of these bytes are below 128: words of them joined, the last one overlapping.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().fold(0, |joined, byte| joined | byte) < 0x80;
+    };
+    let words = bytes.as_chunks().0.iter();
+    let joined = words.fold(0, |joined, word| joined | u64::from_ne_bytes(*word));
+    (joined | u64::from_ne_bytes(*last)) & HIGH == 0
+}
+
+/// Up to this length looking for ASCII first is worth its time.
+const SHORT_BYTES: usize = 128;
 
 /// How many bytes at the end begin a character that they do not complete.
 fn incomplete_tail(bytes: &[u8]) -> Result<usize, InvalidUtf8> {
@@ -211,6 +231,22 @@ mod tests {
             for pieces in [vec![bytes], bytes.chunks(1).collect()] {
                 let mut utf8 = Utf8::default();
                 assert!(pieces.iter().any(|piece| utf8.push(piece).is_err()), "{bytes:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn short_texts_of_every_length_with_a_byte_at_every_place() {
+        let text = "short text ".repeat(13).into_bytes();
+        for length in 0..=text.len() {
+            assert_eq!(from_utf8(&text[..length]).map(str::as_bytes), Ok(&text[..length]));
+            for at in 0..length {
+                let mut bytes = text[..length].to_vec();
+                for byte in [0x7f, 0x80, 0xc3, 0xff] {
+                    bytes[at] = byte;
+                    let expected = str::from_utf8(&bytes).map_err(|_| InvalidUtf8);
+                    assert_eq!(from_utf8(&bytes), expected);
+                }
             }
         }
     }

@@ -230,3 +230,6 @@ const OURS: [&str; 10] = [
     "content-length",
     "transfer-encoding",
 ];
+
+#[cfg(test)]
+mod tests;

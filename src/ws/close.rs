@@ -88,3 +88,29 @@ pub(super) fn read_payload(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, 
 
 /// RFC 6455 §5.5: 125 bytes, of which the code takes two.
 pub(super) const MAX_REASON_BYTES: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_sent_can_be_made_of_a_number() {
+        let known: Vec<u16> =
+            (0..=u16::MAX).filter(|code| CloseCode::new(*code).is_some()).collect();
+        let expected: Vec<u16> = (1000..=1003).chain(1007..=1014).chain(3000..=4999).collect();
+        assert_eq!(known, expected);
+        for code in [CloseCode::NO_STATUS, CloseCode::ABNORMAL] {
+            assert!(!code.may_be_sent() && CloseCode::new(code.code()).is_none());
+        }
+    }
+
+    #[test]
+    fn payloads_have_a_code_and_a_reason_or_nothing() {
+        assert_eq!(read_payload(b""), Ok(None));
+        assert_eq!(read_payload(b"\x03\xe8"), Ok(Some((CloseCode::NORMAL, ""))));
+        assert_eq!(read_payload(b"\x03\xe8bye"), Ok(Some((CloseCode::NORMAL, "bye"))));
+        assert_eq!(read_payload(b"\x03"), Err(Error::ClosePayload));
+        assert_eq!(read_payload(b"\x03\xed"), Err(Error::CloseCode));
+        assert_eq!(read_payload(b"\x03\xe8\xff"), Err(Error::InvalidUtf8));
+    }
+}

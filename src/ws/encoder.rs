@@ -76,3 +76,126 @@ pub const fn framed_length(payload_length: usize) -> usize {
     };
     header + payload_length
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(status: Option<(CloseCode, &str)>, mask: Option<[u8; 4]>) -> Vec<u8> {
+        let mut outbox = Outbox::default();
+        append_close(&mut outbox, status, mask);
+        outbox.contiguous().expect("one piece").to_vec()
+    }
+
+    #[test]
+    fn the_examples_of_section_5_7() {
+        let key = Some([0x37, 0xfa, 0x21, 0x3d]);
+        let frame = |fin, opcode, payload: &[u8], mask| {
+            let mut outbox = Outbox::default();
+            append_frame(&mut outbox, fin, opcode, payload, mask);
+            outbox.contiguous().expect("one piece").to_vec()
+        };
+        assert_eq!(frame(true, Opcode::Text, b"Hello", None), b"\x81\x05Hello");
+        assert_eq!(frame(false, Opcode::Text, b"Hel", None), b"\x01\x03Hel");
+        assert_eq!(frame(true, Opcode::Continuation, b"lo", None), b"\x80\x02lo");
+        assert_eq!(frame(true, Opcode::Ping, b"Hello", None), b"\x89\x05Hello");
+        for (opcode, first) in [(Opcode::Text, b"\x81"), (Opcode::Pong, b"\x8a")] {
+            let masked = [&first[..], b"\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"].concat();
+            assert_eq!(frame(true, opcode, b"Hello", key), masked);
+        }
+    }
+
+    #[test]
+    fn lengths_take_their_shortest_form() {
+        let cases: [(u64, &[u8]); 9] = [
+            (0, b"\x82\x00"),
+            (125, b"\x82\x7d"),
+            (126, b"\x82\x7e\x00\x7e"),
+            (127, b"\x82\x7e\x00\x7f"),
+            (256, b"\x82\x7e\x01\x00"),
+            (65_535, b"\x82\x7e\xff\xff"),
+            (65_536, b"\x82\x7f\0\0\0\0\0\x01\0\0"),
+            (0x0102_0304_0506_0708, b"\x82\x7f\x01\x02\x03\x04\x05\x06\x07\x08"),
+            (u64::MAX >> 1, b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"),
+        ];
+        for (payload_length, expected) in cases {
+            let mut header =
+                FrameHeader { fin: true, opcode: Opcode::Binary, mask: None, payload_length };
+            assert_eq!(&*header.encode(), expected);
+            header.mask = Some([1, 2, 3, 4]);
+            let mut masked = [expected, &[1, 2, 3, 4]].concat();
+            masked[1] |= 0x80;
+            assert_eq!(&*header.encode(), masked);
+            if let Ok(length) = usize::try_from(payload_length >> 1) {
+                // The longest do not fit into a usize with their header.
+                let length = length.min(1 << 40);
+                let header = FrameHeader { mask: None, payload_length: length as u64, ..header };
+                assert_eq!(framed_length(length), header.encode().len() + length);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_contiguous_wherever_the_outbox_stands() {
+        for before in [0, 1, 65_500, 65_535, 65_536, 100_000] {
+            for length in [0, 1, 100, 2048, 2049, 65_535, 65_536, 200_000] {
+                let payload = vec![0x5a; length];
+                let mut outbox = Outbox::default();
+                outbox.append(&vec![0; before]);
+                append_frame(&mut outbox, true, Opcode::Binary, &payload, None);
+                assert_eq!(outbox.len(), before + framed_length(length));
+                let mut slices = [std::io::IoSlice::new(&[]); 4];
+                let count = outbox.slices(&mut slices);
+                let last = &slices[count - 1];
+                assert!(last.len() >= framed_length(length), "after {before}, {length}");
+                assert_eq!(&last[last.len() - framed_length(length)..], &*frame((&payload).into()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_is_framed_once_as_a_server_sends_it() {
+        assert_eq!(&*frame(Message::Text("Hello")), b"\x81\x05Hello");
+        assert_eq!(&*frame(Message::Binary(b"")), b"\x82\x00");
+        let long = vec![7; 70_000];
+        let shared = frame(Message::Binary(&long));
+        assert_eq!(&shared[..10], b"\x82\x7f\0\0\0\0\0\x01\x11\x70");
+        assert_eq!(&shared[10..], long);
+        assert_eq!(shared.len(), framed_length(long.len()));
+    }
+
+    #[test]
+    fn close_frames_carry_what_may_be_sent() {
+        assert_eq!(close(None, None), b"\x88\x00");
+        assert_eq!(close(None, Some([1, 2, 3, 4])), b"\x88\x80\x01\x02\x03\x04");
+        assert_eq!(close(Some((CloseCode::NORMAL, "bye")), None), b"\x88\x05\x03\xe8bye");
+        let masked = close(Some((CloseCode::GOING_AWAY, "")), Some([1, 2, 3, 4]));
+        assert_eq!(masked, b"\x88\x82\x01\x02\x03\x04\x02\xeb");
+        // RFC 6455 §7.4.1.
+        assert_eq!(close(Some((CloseCode::NO_STATUS, "x")), None), b"\x88\x00");
+        assert_eq!(close(Some((CloseCode::ABNORMAL, "x")), None), b"\x88\x00");
+    }
+
+    #[test]
+    fn reasons_are_cut_between_characters() {
+        for (reason, expected) in [
+            ("r".repeat(123), 123),
+            ("r".repeat(124), 123),
+            ("ä".repeat(70), 122),
+            (format!("r{}", "ä".repeat(70)), 123),
+            ("🦊".repeat(40), 120),
+            (format!("{}🦊", "r".repeat(121)), 121),
+        ] {
+            let frame = close(Some((CloseCode::NORMAL, &reason)), None);
+            assert_eq!(usize::from(frame[1]), 2 + expected);
+            assert_eq!(&frame[4..], &reason.as_bytes()[..expected]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a sound control frame")]
+    #[cfg(debug_assertions)]
+    fn long_control_frames_are_a_mistake() {
+        append_frame(&mut Outbox::default(), true, Opcode::Ping, &[0; 126], None);
+    }
+}

@@ -90,3 +90,34 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_answered_by_the_code_that_the_rfc_names() {
+        let protocol = [
+            Error::ReservedBits,
+            Error::ReservedOpcode,
+            Error::UnmaskedFrame,
+            Error::MaskedFrame,
+            Error::FragmentedControl,
+            Error::ControlTooLong,
+            Error::LengthNotMinimal,
+            Error::LengthTooLarge,
+            Error::UnexpectedContinuation,
+            Error::ExpectedContinuation,
+            Error::ClosePayload,
+            Error::CloseCode,
+        ];
+        let others = [Error::InvalidUtf8, Error::MessageTooLong, Error::FragmentOverhead];
+        let codes = protocol.map(|error| error.close_code().code());
+        assert_eq!(codes, [1002; 12]);
+        assert_eq!(others.map(|error| error.close_code().code()), [1007, 1009, 1009]);
+        for error in protocol.into_iter().chain(others) {
+            // They may be sent as the reason of a close frame.
+            assert!((5..=123).contains(&error.to_string().len()), "{error}");
+        }
+    }
+}

@@ -39,7 +39,7 @@ pub struct FrameHeader {
 /// The bytes of a frame header.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodedHeader {
-    bytes: [u8; MAX_HEADER_BYTES],
+    bytes: [u8; 16],
     // Invariant: at most MAX_HEADER_BYTES.
     length: u8,
 }
@@ -49,27 +49,25 @@ impl FrameHeader {
     #[inline]
     #[must_use]
     pub fn encode(&self) -> EncodedHeader {
-        let mut bytes = [0; MAX_HEADER_BYTES];
-        bytes[0] = self.opcode.bits() | if self.fin { FIN } else { 0 };
+        let first = self.opcode.bits() | if self.fin { FIN } else { 0 };
         let mask_bit = if self.mask.is_some() { MASK } else { 0 };
-        let mut length = 2_u8;
         // RFC 6455 §5.2: the minimal number of bytes must be used, in network byte order.
-        if let Ok(short @ 0..=MAX_CONTROL_PAYLOAD) = u8::try_from(self.payload_length) {
-            bytes[1] = mask_bit | short;
-        } else if let Ok(medium) = u16::try_from(self.payload_length) {
-            bytes[1] = mask_bit | LENGTH_16;
-            bytes[2..4].copy_from_slice(&medium.to_be_bytes());
-            length = 4;
-        } else {
-            bytes[1] = mask_bit | LENGTH_64;
-            bytes[2..10].copy_from_slice(&self.payload_length.to_be_bytes());
-            length = 10;
-        }
+        let (second, big_endian, mut length) =
+            if let Ok(short @ 0..=MAX_CONTROL_PAYLOAD) = u8::try_from(self.payload_length) {
+                (short, 0, 2_u8)
+            } else if let Ok(medium) = u16::try_from(self.payload_length) {
+                (LENGTH_16, u16::from_le_bytes(medium.to_be_bytes()).into(), 4)
+            } else {
+                (LENGTH_64, u64::from_le_bytes(self.payload_length.to_be_bytes()), 10)
+            };
+        // Put together in a register: bytes that are stored singly and loaded together must wait.
+        let mut word =
+            u128::from(first) | u128::from(second | mask_bit) << 8 | u128::from(big_endian) << 16;
         if let Some(key) = self.mask {
-            let start = usize::from(length);
-            bytes[start..start + 4].copy_from_slice(&key);
+            word |= u128::from(u32::from_le_bytes(key)) << (8 * length);
             length += 4;
         }
+        let bytes = word.to_le_bytes();
         EncodedHeader { bytes, length }
     }
 }

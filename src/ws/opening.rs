@@ -268,3 +268,6 @@ const MAX_PROTOCOLS: usize = 64;
 const PROTOCOLS: &str = "sec-websocket-protocol";
 /// Fields of the 101 that are written here.
 const OURS: [&str; 4] = ["upgrade", "connection", "sec-websocket-accept", PROTOCOLS];
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,9 @@ impl Origin {
     {
         let check = |origin: I::Item| {
             let origin = origin.as_ref();
-            if origin == NULL || Parsed::read(origin).is_some() {
+            // A star would be a name like others, and allow nothing: whoever writes it means more.
+            let is_origin = Parsed::read(origin).is_some() && !origin.contains('*');
+            if is_origin || origin == NULL {
                 Ok(Box::from(origin))
             } else {
                 Err(OriginError { origin: Box::from(origin) })
@@ -134,3 +136,6 @@ impl fmt::Display for OriginError {
 impl std::error::Error for OriginError {}
 
 const NULL: &str = "null";
+
+#[cfg(test)]
+mod tests;

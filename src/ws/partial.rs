@@ -8,7 +8,7 @@ use super::{
     Error, Event, Limits, Message, Opcode, Role,
     frame::{MAX_HEADER_BYTES, Progress, ReceivedHeader, control_event},
 };
-use crate::simd::Utf8;
+use crate::{base::BLOCK_BYTES, simd::Utf8};
 
 /// A frame or message in progress.
 #[derive(Debug, Default)]
@@ -288,8 +288,9 @@ impl Content {
         if needed <= capacity {
             return;
         }
-        // Never much more than has arrived, and of a message in one frame no more than it has.
-        let mut target = (needed + missing).min(needed.saturating_mul(2).max(EAGER_BYTES));
+        // In steps that follow what has arrived, and no more than the frame declares.
+        let ahead = needed.saturating_add(EAGER_BYTES).saturating_mul(4);
+        let mut target = needed.saturating_add(missing).min(ahead);
         if !is_single {
             target = target.max(capacity.saturating_mul(2));
         }
@@ -341,7 +342,5 @@ impl Content {
     }
 }
 
-/// A message in one frame gets at once the memory it declares, up to this.
-const EAGER_BYTES: usize = 64 << 10;
-/// What is unmasked, checked and copied before the next bytes are looked at.
-const BLOCK_BYTES: usize = 8 << 10;
+/// Memory grows to four times what has arrived and this, so that most messages get theirs at once.
+const EAGER_BYTES: usize = 16 << 10;

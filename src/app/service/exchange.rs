@@ -65,7 +65,7 @@ impl Service {
                 Some(Event::Body(_) | Event::End) => {}
             }
             match self.core.connections.get(key).map(|connection| connection.stage) {
-                Some(Stage::Http) if self.core.connections.goes_on(key) => {}
+                Some(Stage::Http) if self.core.connections.goes_on(key).is_some() => {}
                 Some(Stage::Http | Stage::Answering) => break,
                 Some(Stage::WebSocket) => return done,
                 _ => return input.len(),

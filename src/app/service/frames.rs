@@ -3,7 +3,7 @@
 use super::{Place, Service, place};
 use crate::{
     base::Key,
-    conn::{Protocol, Stage},
+    conn::{Connection, Protocol, Stage},
     ws::{self, CloseCode, Event, Opcode},
 };
 
@@ -16,6 +16,7 @@ impl Service {
         let Protocol::WebSocket(mut decoder) = connection.protocol.lend() else {
             return input.len();
         };
+        let mut stage = connection.stage;
         let limits = self.decoding[usize::from(route)];
         let mut done = 0;
         let goes_on = loop {
@@ -29,11 +30,15 @@ impl Service {
             };
             done += step.consumed;
             let Some(event) = step.event else { break true };
-            if !self.event(route, at, event) {
-                break false;
+            // After our close frame only the peer's is of interest (RFC 6455 §1.4).
+            if stage == Stage::WebSocket {
+                self.event(route, at, event);
+            } else if let Event::Close(status) = event {
+                self.core.peer_closed(key, status);
             }
-            if !self.core.connections.goes_on(key) {
-                break true;
+            match self.core.connections.goes_on(key) {
+                Some(now) => stage = now,
+                None => break self.core.connections.get(key).is_some_and(Connection::is_decoded),
             }
         };
         if goes_on && let Some(connection) = self.core.connections.get_mut(key) {
@@ -43,24 +48,21 @@ impl Service {
         input.len()
     }
 
-    /// Deals with one event. Returns whether frames may follow.
+    /// Deals with one event of an open WebSocket.
     #[inline]
-    fn event(&mut self, route: u16, at: Place, event: Event<'_>) -> bool {
-        // After our close frame only the peer's is of interest (RFC 6455 §1.4).
-        let connection = self.core.connections.get(at.key);
-        let is_open = connection.is_some_and(|connection| connection.stage == Stage::WebSocket);
+    fn event(&mut self, route: u16, at: Place, event: Event<'_>) {
         match event {
-            Event::Message(message) if is_open => {
+            Event::Message(message) => {
                 self.core.stats.messages_in += 1;
                 self.call(at.key, route, |endpoint, core| endpoint.message(core, at, message));
             }
-            Event::Fragment { message, is_last } if is_open => {
+            Event::Fragment { message, is_last } => {
                 self.core.stats.messages_in += u64::from(is_last);
                 self.call(at.key, route, |endpoint, core| {
                     endpoint.fragment(core, at, message, is_last);
                 });
             }
-            Event::Ping(payload) if is_open => {
+            Event::Ping(payload) => {
                 self.count_control_frame(at.key);
                 // RFC 6455 §5.5.3: the same application data.
                 if let Some(outbox) = self.core.connections.outbox(at.key) {
@@ -69,17 +71,12 @@ impl Service {
                 }
                 self.call(at.key, route, |endpoint, core| endpoint.ping(core, at, payload));
             }
-            Event::Pong(payload) if is_open => {
+            Event::Pong(payload) => {
                 self.count_control_frame(at.key);
                 self.call(at.key, route, |endpoint, core| endpoint.pong(core, at, payload));
             }
-            Event::Close(status) => {
-                self.core.peer_closed(at.key, status);
-                return false;
-            }
-            _ => {}
+            Event::Close(status) => self.core.peer_closed(at.key, status),
         }
-        true
     }
 
     /// Reading stops for the rest of the second in which there are too many of them.

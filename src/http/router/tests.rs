@@ -232,7 +232,8 @@ proptest! {
     #[test]
     fn behaves_like_trying_every_route(
         routes in prop::collection::vec(
-            (prop::option::of(prop::sample::select(&["GET", "POST", "HEAD"][..])), pattern()), 0..12),
+            (prop::option::of(prop::sample::select(&["GET", "POST", "HEAD"][..])), pattern()),
+            0..12),
         method in prop::sample::select(&["GET", "POST", "HEAD", "PUT"][..]),
         paths in prop::collection::vec(
             prop::collection::vec(prop::sample::select(&["a", "b", "c", ""][..]), 1..5), 1..8),
