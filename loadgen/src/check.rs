@@ -11,7 +11,7 @@ use sockeye::{
 
 use crate::{
     Error,
-    traffic::{COMPARED_BYTES, Traffic},
+    traffic::{COMPARED_BYTES, Framing, Traffic},
 };
 
 /// Where a connection stands in the cycle of messages.
@@ -81,6 +81,11 @@ impl Check {
         bytes: &mut [u8],
         traffic: &Traffic,
     ) -> Result<usize, Error> {
+        if traffic.framing() == Framing::Raw {
+            let message = Message::Binary(&traffic.expected(self.position)[..bytes.len()]);
+            let what = compare(Message::Binary(bytes), message).err().unwrap_or_default();
+            return Err(Error::Wrong { connection, what });
+        }
         let limits = Limits { max_payload_length: MAX_PAYLOAD_LENGTH, ..Limits::default() };
         let protocol = |error| Error::Protocol { connection, error };
         if self.unusual.is_none() {

@@ -55,6 +55,10 @@ pub struct Echo {
     /// is there.
     #[arg(short, long, conflicts_with_all = ["pipeline", "segment"])]
     pub rate: Option<f64>,
+    /// Send bytes over TCP as they are, without a handshake and without frames, to a server that
+    /// sends them back: what the kernel costs, whoever speaks to it.
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// `loadgen broadcast`.

@@ -26,6 +26,7 @@ use crate::{Error, options::Payload, random::Random};
 #[derive(Debug)]
 pub(crate) struct Traffic {
     payload: Payload,
+    framing: Framing,
     segment: usize,
     // Length of a frame that is received.
     frame_bytes: usize,
@@ -34,6 +35,15 @@ pub(crate) struct Traffic {
     expected: Box<[u8]>,
     // For each masking key, for each group of `segment` messages, the bytes to write.
     writes: Vec<Box<[Shared]>>,
+}
+
+/// What stands around a message on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// A frame of RFC 6455.
+    WebSocket,
+    /// Nothing: the receiver counts bytes.
+    Raw,
 }
 
 impl Traffic {
@@ -48,7 +58,24 @@ impl Traffic {
         random: &mut Random,
     ) -> Result<Self, Error> {
         let variants = variants(payload.payload, segment);
-        Self::with_variants(payload, segment, connections, variants, random)
+        Self::with_variants(payload, Framing::WebSocket, segment, connections, variants, random)
+    }
+
+    /// The same, but without frames: what is expected is what was sent.
+    ///
+    /// # Errors
+    /// If messages are empty, or would fill the memory.
+    pub(crate) fn raw(
+        payload: Payload,
+        segment: usize,
+        connections: usize,
+        random: &mut Random,
+    ) -> Result<Self, Error> {
+        if payload.payload == 0 {
+            return Err(Error::Options("--raw needs a --payload of 1 at least"));
+        }
+        let variants = variants(payload.payload, segment);
+        Self::with_variants(payload, Framing::Raw, segment, connections, variants, random)
     }
 
     /// The same message, all the time: for receivers that hear several senders.
@@ -61,11 +88,12 @@ impl Traffic {
         connections: usize,
         random: &mut Random,
     ) -> Result<Self, Error> {
-        Self::with_variants(payload, segment, connections, 1, random)
+        Self::with_variants(payload, Framing::WebSocket, segment, connections, 1, random)
     }
 
     fn with_variants(
         payload: Payload,
+        framing: Framing,
         segment: usize,
         connections: usize,
         variants: usize,
@@ -77,7 +105,10 @@ impl Traffic {
         let payloads: Vec<Vec<u8>> =
             (0..variants).map(|number| make_payload(payload, number, random)).collect();
         let opcode = if payload.text { Opcode::Text } else { Opcode::Binary };
-        let frame_bytes = framed_length(payload.payload);
+        let (frame_bytes, frame): (usize, FrameFn) = match framing {
+            Framing::WebSocket => (framed_length(payload.payload), frame),
+            Framing::Raw => (payload.payload, |_, payload, _| payload.to_vec()),
+        };
         let length = variants * frame_bytes + COMPARED_BYTES;
         let mut expected = Vec::with_capacity(length + frame_bytes);
         for payload in payloads.iter().cycle() {
@@ -102,7 +133,12 @@ impl Traffic {
         });
         let writes = writes.collect();
         let expected = expected.into();
-        Ok(Self { payload, segment, frame_bytes, variants, expected, writes })
+        Ok(Self { payload, framing, segment, frame_bytes, variants, expected, writes })
+    }
+
+    /// What stands around the messages.
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
     }
 
     /// The bytes of the write number `number` of a connection.
@@ -156,6 +192,8 @@ fn make_payload(payload: Payload, number: usize, random: &mut Random) -> Vec<u8>
     }
     bytes
 }
+
+type FrameFn = fn(Opcode, &[u8], Option<[u8; 4]>) -> Vec<u8>;
 
 fn frame(opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut outbox = Outbox::default();

@@ -90,15 +90,15 @@ pub(crate) fn measure(
 ) -> Result<Report, Error> {
     let failure = |why: String| Error::Load { what: shape.name.clone(), why };
     let scheme = match shape.mode {
-        _ if is_raw => "tcp",
         Mode::Http => "http",
         Mode::Echo | Mode::Broadcast => "ws",
     };
     let mut command = Command::new(own_program()?);
     command.args(["load", shape.scenario()]).args(shape.arguments(rate));
+    command.args(is_raw.then_some("--raw"));
     command.arg(format!("{scheme}://127.0.0.1:{}/", server.port()));
     command.args(["--pid", &server.pid().to_string()]);
-    command.args(["--cpu", &processors.load.to_string(), "--json", "-"]);
+    command.args(["--cpu", &processors.load.to_string(), "--json", "-", "--quiet"]);
     command.args(["--duration", &format!("{}s", duration(shape, time))]);
     command.args(["--warmup", &format!("{}s", time.warmup)]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
