@@ -103,7 +103,7 @@ install_packages() {
 
 tools() {
     local missing=()
-    has cargo || { echo "Rust is missing: https://rustup.rs" >&2; return 1; }
+    has cargo || { echo "Rust is missing: install it with rustup" >&2; return 1; }
     has cc || missing+=(gcc libc6-dev)
     if [ "$mode" != quick ]; then
         has curl || missing+=(curl)
@@ -175,7 +175,7 @@ deep_properties() {
 step 'tools' tools
 step 'format' cargo fmt --all --check
 step 'lints' lints
-step 'tests, and the house rules' cargo test --workspace --quiet
+step 'tests, and the house rules' cargo test --workspace --no-fail-fast --quiet
 
 if [ "$mode" != quick ]; then
     step 'docs' docs

@@ -98,3 +98,8 @@ pub use http::{Limits as HttpLimits, Status};
 pub use pubsub::{Error as TopicError, Limits as TopicLimits};
 pub use reactor::Address;
 pub use ws::{CloseCode, Message, OriginError};
+
+/// Keeps the README's example compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

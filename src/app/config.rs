@@ -102,6 +102,12 @@ impl WebSocketConfig {
         }
     }
 
+    /// Bytes that may be queued for a peer. What the kernel has not been asked to take is not
+    /// backpressure, and still bounded.
+    pub(super) fn queue_limit(&self, is_blocked: bool) -> usize {
+        if is_blocked { self.max_backpressure } else { self.max_backpressure.max(MAX_TURN_BYTES) }
+    }
+
     /// How long a peer may be quiet before it is asked for a sign of life.
     pub(super) fn ping_after(&self) -> Duration {
         let margin = (self.idle_timeout / 4).min(MAX_PING_MARGIN);
@@ -115,6 +121,8 @@ fn is_protocol(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !is_separator(byte))
 }
 
+/// What a handler may send to one socket in one turn, if `max_backpressure` is less.
+const MAX_TURN_BYTES: usize = 16 << 20;
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 const MAX_PING_MARGIN: Duration = Duration::from_secs(16);
 

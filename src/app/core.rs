@@ -164,12 +164,7 @@ impl Core {
         }
         let config = &self.configs[usize::from(self.route_of(key))];
         let buffered = self.connections.buffered_bytes(key);
-        // What the kernel has not been asked to take is not backpressure, and still bounded.
-        let limit = match is_blocked {
-            true => config.max_backpressure,
-            false => config.max_backpressure.max(MAX_TURN_BYTES),
-        };
-        if buffered > 0 && buffered.saturating_add(bytes) > limit {
+        if buffered > 0 && buffered.saturating_add(bytes) > config.queue_limit(is_blocked) {
             return self.refuse(key, bytes);
         }
         if config.reset_idle_timeout_on_send {
@@ -470,6 +465,17 @@ impl Core {
 
     // Reading
 
+    /// How far a connection has come, if more may be decoded for it in this turn. Not if enough
+    /// has been produced for it, or published by whomever: then it goes on when that has left.
+    #[inline]
+    pub(super) fn goes_on(&mut self, key: Key) -> Option<Stage> {
+        if self.topics.is_crowded() {
+            self.resumed.push(key);
+            return None;
+        }
+        self.connections.goes_on(key)
+    }
+
     pub(super) fn set_paused(&mut self, key: Key, is_paused: bool) {
         let now = self.connections.now();
         let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_open()) else {
@@ -487,6 +493,4 @@ impl Core {
     }
 }
 
-/// What a handler may send to one socket in one turn, if `max_backpressure` is less.
-pub(super) const MAX_TURN_BYTES: usize = 16 << 20;
 const BACKPRESSURE: &str = "too slow: max_backpressure is reached";

@@ -24,6 +24,9 @@ pub(super) struct Delivery<'a, W> {
 
 /// How bytes go from here.
 pub(super) trait Way {
+    /// Bytes that may be queued for a peer.
+    fn queue_limit(&self, config: &WebSocketConfig, is_blocked: bool) -> usize;
+
     /// Sends a buffer at once, if nothing stands before it. If `false`, it is to be queued.
     fn send(&mut self, connections: &mut Connections, key: Key, bytes: &Shared) -> bool;
 
@@ -54,12 +57,12 @@ impl<'a, W: Way> Delivery<'a, W> {
     }
 
     /// Queues what there is room for, message by message, and drops the rest.
-    fn deliver_some(&mut self, owner: Key, batch: &Batch<'_>, config: &WebSocketConfig) {
+    fn deliver_some(&mut self, owner: Key, batch: &Batch<'_>, limit: usize) {
         let mut dropped = Dropped::default();
         for message in batch.messages() {
             let bytes = message.range().len();
             let queued = self.connections.buffered_bytes(owner);
-            let has_room = queued == 0 || queued.saturating_add(bytes) <= config.max_backpressure;
+            let has_room = queued == 0 || queued.saturating_add(bytes) <= limit;
             if dropped.messages > 0 || !(has_room || self.way.flush(self.connections, owner)) {
                 dropped.messages += 1;
                 dropped.bytes += bytes as u64;
@@ -73,9 +76,14 @@ impl<'a, W: Way> Delivery<'a, W> {
             self.stats.dropped_messages += dropped.messages;
             self.stats.dropped_bytes += dropped.bytes;
             self.dropped.push((owner, dropped));
-            if config.close_on_backpressure_limit {
-                self.overflowed.push(owner);
-            }
+            self.note_overflow(owner);
+        }
+    }
+
+    fn note_overflow(&mut self, owner: Key) {
+        let route = self.connections.get(owner).map_or(0, |connection| connection.route);
+        if self.configs[usize::from(route)].close_on_backpressure_limit {
+            self.overflowed.push(owner);
         }
     }
 
@@ -104,9 +112,10 @@ impl<W: Way> Sink for Delivery<'_, W> {
             return self.dropped.push((owner, Dropped { messages, bytes }));
         }
         let queued = self.connections.buffered_bytes(owner);
-        let has_room = queued.saturating_add(batch.len()) <= config.max_backpressure;
+        let limit = self.way.queue_limit(config, connection.is_blocked());
+        let has_room = queued.saturating_add(batch.len()) <= limit;
         if !(has_room || queued == 0 && batch.message_count() == 1) {
-            return self.deliver_some(owner, batch, &Rc::clone(config));
+            return self.deliver_some(owner, batch, limit);
         }
         self.count(batch.message_count() as u64, batch.len() as u64);
         if queued == 0
@@ -122,6 +131,10 @@ impl<W: Way> Sink for Delivery<'_, W> {
 }
 
 impl Way for Later {
+    fn queue_limit(&self, config: &WebSocketConfig, is_blocked: bool) -> usize {
+        config.queue_limit(is_blocked)
+    }
+
     fn send(&mut self, _: &mut Connections, _: Key, _: &Shared) -> bool {
         false
     }
@@ -132,6 +145,10 @@ impl Way for Later {
 }
 
 impl<R: Reactor> Way for Now<'_, R> {
+    fn queue_limit(&self, config: &WebSocketConfig, _: bool) -> usize {
+        config.max_backpressure
+    }
+
     fn send(&mut self, connections: &mut Connections, key: Key, bytes: &Shared) -> bool {
         connections.send_shared(self.0, key, bytes)
     }

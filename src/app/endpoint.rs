@@ -1,7 +1,7 @@
 //! [`Endpoint`]: a WebSocket route as the worker sees it. The one virtual call on the way of a
 //! message ends here: below it everything knows the handler's type.
 
-use std::rc::Rc;
+use std::{any::Any, rc::Rc};
 
 use slab::Slab;
 
@@ -16,6 +16,8 @@ use crate::{base::Key, http::Status, ws::Message};
 /// A route, its handler, and the data of its sockets.
 pub(super) trait Endpoint {
     fn config(&self) -> &Rc<WebSocketConfig>;
+    /// The handler, for functions that know its type.
+    fn handler(&mut self) -> &mut dyn Any;
     fn upgrade(&mut self, request: &Request<'_>) -> Answer;
     /// Takes the verdict of a [`PendingUpgrade`].
     fn judge(&mut self, verdict: AnyVerdict) -> Answer;
@@ -81,6 +83,10 @@ impl<H: WebSocketHandler> Route<H> {
 impl<H: WebSocketHandler> Endpoint for Route<H> {
     fn config(&self) -> &Rc<WebSocketConfig> {
         &self.config
+    }
+
+    fn handler(&mut self) -> &mut dyn Any {
+        &mut self.handler
     }
 
     fn upgrade(&mut self, request: &Request<'_>) -> Answer {

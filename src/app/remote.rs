@@ -1,9 +1,14 @@
 //! [`Remote`]: reaches the workers from any thread.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
-    Context, Prepared, SocketId, Stats,
+    Context, Prepared, SocketId, Stats, WebSocketHandler,
     stats::Board,
     upgrade::{AnyVerdict, Ticket},
 };
@@ -65,9 +70,14 @@ pub(super) enum Letter {
     Answer { ticket: Ticket, verdict: AnyVerdict },
     /// Call a function of the application.
     Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
+    /// Call a function of the application with the handler of this type.
+    RunWith { handler: TypeId, function: HandlerFunction },
     /// End.
     Shutdown { grace: Duration },
 }
+
+/// A function that knows the type of its handler.
+type HandlerFunction = Box<dyn FnOnce(&mut dyn Any, &mut Context<'_>) + Send>;
 
 /// Why something could not be posted to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +89,11 @@ pub enum SendError {
 }
 
 impl Remote {
-    pub(super) fn new(workers: usize, max_mailbox_bytes: usize) -> Self {
+    /// For workers that a test ties together itself. Those of a [`Server`](crate::Server) have
+    /// theirs.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(workers: usize, max_mailbox_bytes: usize) -> Self {
         let desk = |_| Desk {
             letters: Mailbox::with_limit(max_mailbox_bytes),
             interest: Mailbox::with_limit(max_mailbox_bytes),
@@ -157,6 +171,53 @@ impl Remote {
         self.post(number, Letter::Run(Box::new(function)), LETTER_BYTES)
     }
 
+    /// Calls a function on a worker's thread, between two turns, with the handler of this type:
+    /// so handlers of several workers can share what one of them keeps, without locks. Of several
+    /// routes with such a handler the first one is meant. If the worker has none, the function is
+    /// dropped, and a line in the log says so.
+    ///
+    /// ```
+    /// use sockeye::{Message, Request, Upgrade, WebSocket, WebSocketHandler};
+    ///
+    /// #[derive(Default)]
+    /// struct Tally { total: u64 } // Kept by worker 0 for all.
+    ///
+    /// impl WebSocketHandler for Tally {
+    ///     type Data = ();
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+    ///         Upgrade::accept(())
+    ///     }
+    ///     fn message(&mut self, socket: &mut WebSocket<'_, ()>, _: Message<'_>) {
+    ///         let id = socket.id();
+    ///         let asked = socket.remote().run_with(0, move |tally: &mut Tally, context| {
+    ///             tally.total += 1;
+    ///             context.send(id, &tally.total.to_string());
+    ///         });
+    ///         if asked.is_err() {
+    ///             socket.abort();
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Remote::run_on`].
+    pub fn run_with<H: WebSocketHandler>(
+        &self,
+        worker: usize,
+        function: impl FnOnce(&mut H, &mut Context<'_>) + Send + 'static,
+    ) -> Result<(), SendError> {
+        let number = u8::try_from(worker).map_err(|_| SendError::Closed)?;
+        let function = Box::new(move |handler: &mut dyn Any, context: &mut Context<'_>| {
+            if let Some(handler) = handler.downcast_mut() {
+                function(handler, context);
+            }
+        });
+        let letter = Letter::RunWith { handler: TypeId::of::<H>(), function };
+        self.post(number, letter, LETTER_BYTES)
+    }
+
     /// What each worker has done.
     #[must_use]
     pub fn stats(&self) -> Vec<Stats> {
@@ -230,6 +291,7 @@ impl fmt::Debug for Letter {
             Self::Abort { .. } => "Abort",
             Self::Answer { .. } => "Answer",
             Self::Run(_) => "Run",
+            Self::RunWith { .. } => "RunWith",
             Self::Shutdown { .. } => "Shutdown",
         })
     }

@@ -124,11 +124,11 @@ impl Service {
         self.say_farewells();
     }
 
-    /// Everything that was sent to this connection has left.
+    /// Everything that was sent to this connection before this turn has left.
     pub(super) fn settled(&mut self, key: Key) {
         self.core.connections.touch(key);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if connection.queued_bytes() == 0 && std::mem::take(&mut connection.owes_drain) {
+        if std::mem::take(&mut connection.owes_drain) {
             let is_open = connection.is_open();
             let (route, place) = place(key, connection);
             if is_open {
@@ -141,11 +141,11 @@ impl Service {
 
     /// Decodes what has been kept, if that may be done now.
     pub(super) fn go_on(&mut self, key: Key) {
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if !connection.may_decode() {
+        if self.core.goes_on(key).is_none() {
             return;
         }
-        if let Some(mut bytes) = connection.take_stash() {
+        let stash = self.core.connections.get_mut(key).and_then(Connection::take_stash);
+        if let Some(mut bytes) = stash {
             self.core.connections.cork(key);
             let done = self.decode(key, &mut bytes);
             if let Some(connection) = self.core.connections.get_mut(key) {
@@ -207,7 +207,7 @@ impl Service {
     pub(super) fn closed(&mut self, key: Key) {
         self.waiting.remove(&key);
         if let Some(connection) = self.core.connections.remove(key) {
-            self.release_address(connection.peer);
+            self.release_address(connection.peer.address());
         }
     }
 

@@ -117,7 +117,10 @@ impl<D> fmt::Debug for Upgrade<D> {
 /// If the client has gone by then, the answer has no effect. Dropped without an answer, it is a
 /// 500.
 pub struct PendingUpgrade<D> {
-    ticket: Option<(Remote, Ticket)>,
+    remote: Remote,
+    ticket: Ticket,
+    // Posted when this is dropped.
+    verdict: Option<AnyVerdict>,
     data: PhantomData<fn(D)>,
 }
 
@@ -140,18 +143,19 @@ pub(super) enum Verdict<D> {
 
 impl<D> PendingUpgrade<D> {
     pub(super) fn new(remote: Remote, ticket: Ticket) -> Self {
-        Self { ticket: Some((remote, ticket)), data: PhantomData }
+        Self { remote, ticket, verdict: None, data: PhantomData }
     }
 
     /// The id that the socket will have, if it is accepted.
     #[must_use]
-    pub fn id(&self) -> Option<SocketId> {
-        self.ticket.as_ref().map(|(_, ticket)| ticket.id)
+    pub fn id(&self) -> SocketId {
+        self.ticket.id
     }
 }
 
 impl<D: Send + 'static> PendingUpgrade<D> {
-    /// Answers. An answer that is [`Upgrade::later`] once more is a 500.
+    /// Answers. Data that is not needed any more, because the client has gone, is dropped on the
+    /// worker that had the request. An answer that is [`Upgrade::later`] once more is a 500.
     pub fn answer(mut self, upgrade: Upgrade<D>) {
         let verdict = match upgrade.0 {
             Decision::Accept(acceptance) => Verdict::Accept(acceptance),
@@ -160,27 +164,21 @@ impl<D: Send + 'static> PendingUpgrade<D> {
                 Verdict::Reject(Response::of_status(Status::INTERNAL_SERVER_ERROR))
             }
         };
-        if let Some((remote, ticket)) = self.ticket.take() {
-            post(&remote, ticket, Box::new(verdict));
-        }
+        self.verdict = Some(Box::new(verdict));
     }
 }
 
 impl<D> Drop for PendingUpgrade<D> {
     fn drop(&mut self) {
-        if let Some((remote, ticket)) = self.ticket.take() {
-            post(&remote, ticket, Box::new(Unanswered));
-        }
+        let verdict = self.verdict.take().unwrap_or_else(|| Box::new(Unanswered));
+        let ticket = self.ticket;
+        // Without weight, so that it always finds room; refused only by a worker that has ended.
+        let _ = self.remote.post(ticket.id.worker_number(), Letter::Answer { ticket, verdict }, 0);
     }
 }
 
 /// The verdict of a [`PendingUpgrade`] that was dropped.
 pub(super) struct Unanswered;
-
-fn post(remote: &Remote, ticket: Ticket, verdict: AnyVerdict) {
-    // Without weight, so that it always finds room; refused only by a worker that has ended.
-    let _ = remote.post(ticket.id.worker_number(), Letter::Answer { ticket, verdict }, 0);
-}
 
 impl<D> fmt::Debug for PendingUpgrade<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

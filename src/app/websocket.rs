@@ -43,7 +43,7 @@ impl<D> WebSocket<'_, D> {
     /// The address of the other end; `None` for a Unix socket.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.core.connections.get(self.key).and_then(|connection| connection.peer)
+        self.core.connections.get(self.key).and_then(|connection| connection.peer.address())
     }
 
     /// Sends a message. It leaves when the handler has returned, with everything else that is

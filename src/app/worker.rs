@@ -7,7 +7,7 @@
 //!   └───────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use super::{
     Service,
@@ -35,7 +35,8 @@ pub struct Worker<R: Reactor> {
     // The whole second in which the date was set last.
     dated: Option<u64>,
     keys: Vec<Key>,
-    letters: Vec<Letter>,
+    // Taken from the mailbox, and not opened yet.
+    letters: VecDeque<Letter>,
 }
 
 impl<R: Reactor> Worker<R> {
@@ -53,7 +54,7 @@ impl<R: Reactor> Worker<R> {
             unix_time,
             dated: None,
             keys: Vec::new(),
-            letters: Vec::new(),
+            letters: VecDeque::new(),
         }
     }
 
@@ -113,7 +114,8 @@ impl<R: Reactor> Worker<R> {
         let owes_work = core.connections.is_awaiting()
             || !core.resumed.is_empty()
             || core.topics.has_pending()
-            || !core.dropped.is_empty();
+            || !core.dropped.is_empty()
+            || !self.letters.is_empty();
         if owes_work {
             return Some(Duration::ZERO);
         }
@@ -144,15 +146,21 @@ impl<R: Reactor> Worker<R> {
         self.service.core.learn_interest();
         let core = &self.service.core;
         let mailbox = core.remote.letters(core.worker);
-        if mailbox.is_empty() {
+        if mailbox.is_empty() && self.letters.is_empty() {
             return;
         }
-        mailbox.take(&mut self.letters);
-        let mut letters = std::mem::take(&mut self.letters);
-        for letter in letters.drain(..) {
+        if self.letters.is_empty() {
+            let mut letters = Vec::new();
+            mailbox.take(&mut letters);
+            self.letters = letters.into();
+        }
+        // When so much has been published that the topics are crowded, the rest has time until
+        // the next turn.
+        while !self.service.core.topics.is_crowded()
+            && let Some(letter) = self.letters.pop_front()
+        {
             self.service.open_letter(letter);
         }
-        self.letters = letters;
         self.begin_shutdown();
     }
 
@@ -170,7 +178,9 @@ impl<R: Reactor> Worker<R> {
                 Completion::Unsent { key, error, .. } | Completion::Ended { key, error } => {
                     self.service.ended(key, error.as_ref());
                 }
-                Completion::Writable { key } => self.service.core.connections.writable(key),
+                Completion::Writable { key } => {
+                    self.service.core.connections.writable(&mut self.reactor, key);
+                }
                 Completion::Accepted { socket, peer, .. } => self.accept(socket, peer),
                 Completion::AcceptFailed { listener, error } => {
                     self.service.core.stats.accept_errors += 1;

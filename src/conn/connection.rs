@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use super::Peer;
 use crate::{
     base::{Outbox, Tick},
     http::{self, Exchange},
@@ -26,8 +27,8 @@ pub struct Connection {
     pub deadline: Tick,
     /// The registration with the topics, if it ever subscribed.
     pub subscriber: Option<SubscriberId>,
-    /// The address of the other end; `None` for a Unix socket.
-    pub peer: Option<SocketAddr>,
+    /// The address of the other end.
+    pub peer: Peer,
     /// The application's data of a WebSocket: an index among the data of its route.
     pub slot: u32,
     /// The WebSocket's route.
@@ -117,7 +118,7 @@ impl Connection {
             heard: now,
             deadline,
             subscriber: None,
-            peer,
+            peer: peer.into(),
             slot: 0,
             route: 0,
             control_frame_count: 0,

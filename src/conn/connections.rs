@@ -292,24 +292,25 @@ impl Connections {
     }
 
     /// The kernel did not take these bytes, and will take more when it says so.
-    pub fn refused(&mut self, key: Key, mut rest: Outbox) {
+    pub fn refused(&mut self, key: Key, rest: Outbox) {
         let Some(connection) = self.slab.get_mut(key).filter(|c| c.stage != Stage::Closed) else {
             return;
         };
-        if let Some(later) = connection.outbox.take() {
-            rest.append_outbox(*later);
-        }
         connection.is_blocked = true;
         connection.owes_drain = true;
-        connection.outbox = (!rest.is_empty()).then(|| Box::new(rest));
+        if !rest.is_empty() {
+            connection.outbox.get_or_insert_default().put_back(rest);
+        }
         self.touch(key);
     }
 
-    /// The kernel takes more.
-    pub fn writable(&mut self, key: Key) {
+    /// The kernel takes more: it gets at once what waits, so that [`Connections::settled`] tells
+    /// whether it has taken all of that.
+    pub fn writable<R: Reactor>(&mut self, reactor: &mut R, key: Key) {
         if let Some(connection) = self.slab.get_mut(key) {
             connection.is_blocked = false;
             connection.heard = self.now;
+            self.send_queued(reactor, key);
             self.touch(key);
             self.await_settled(key);
         }

@@ -6,6 +6,8 @@
 
 mod connection;
 mod connections;
+mod peer;
 
 pub use connection::{Connection, Pauses, Protocol, Stage};
 pub use connections::{Connections, FULL_TURN_BYTES};
+pub use peer::Peer;

@@ -344,6 +344,14 @@ impl PubSub {
         !self.turn.messages.is_empty()
     }
 
+    /// Whether so much is pending that it is time to drain the turn: half of what it can hold.
+    #[inline]
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.turn.messages.len() > self.limits.max_pending_messages / 2
+            || self.turn.bytes() > self.limits.max_pending_bytes / 2
+    }
+
     /// Who listens to a topic.
     #[must_use]
     pub fn audience(&self, topic: &[u8]) -> Audience {

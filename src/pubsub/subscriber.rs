@@ -3,7 +3,7 @@
 //! A subscriber of one topic costs 40 bytes here, 16 in the topic's list of members and 4 in the
 //! drain's scratch memory; two topics are kept inline, more on the heap.
 
-use std::mem;
+use std::{mem, num::NonZeroU32};
 
 use super::{Error, TopicId, Variant, index32};
 use crate::base::Key;
@@ -11,11 +11,16 @@ use crate::base::Key;
 /// Names a subscriber. Its owner keeps it from `add` to `remove`, and forgets it then, because
 /// the number is given to another one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct SubscriberId(u32);
+pub struct SubscriberId(NonZeroU32);
 
 impl SubscriberId {
+    // One more than the index, so that an `Option` of it takes no more than itself.
+    fn new(index: usize) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index32(index)))
+    }
+
     pub(super) const fn index(self) -> usize {
-        self.0 as usize
+        self.0.get() as usize - 1
     }
 }
 
@@ -75,7 +80,7 @@ impl Subscribers {
             entry.is_live = true;
             return Ok(id);
         }
-        let id = SubscriberId(index32(self.entries.len()));
+        let id = SubscriberId::new(self.entries.len());
         let memberships = Memberships::None;
         let (mark, individual, is_live) = (0, false, true);
         self.entries.push(Subscriber { owner, memberships, mark, variant, individual, is_live });

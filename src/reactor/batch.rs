@@ -31,7 +31,7 @@ enum Bytes {
     TakenBack,
 }
 
-struct Header(libc::msghdr, [libc::iovec; PIECES]);
+struct Header(libc::msghdr, Vec<libc::iovec>);
 
 impl std::fmt::Debug for Header {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -144,13 +144,14 @@ fn silent_if(complete: bool, entry: squeue::Entry) -> squeue::Entry {
 }
 
 fn gather(bytes: &Outbox) -> Box<Header> {
-    let mut pieces = [IoSlice::new(&[]); PIECES];
+    let mut pieces = vec![IoSlice::new(&[]); bytes.piece_count().min(MAX_PIECES)];
     let count = bytes.slices(&mut pieces);
-    let none = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
-    let mut header = Box::new(Header(sys::message_header(&[]), [none; PIECES]));
-    for (kept, piece) in header.1.iter_mut().zip(&pieces[..count]) {
-        *kept = libc::iovec { iov_base: piece.as_ptr().cast_mut().cast(), iov_len: piece.len() };
-    }
+    let vector = |piece: &IoSlice<'_>| libc::iovec {
+        iov_base: piece.as_ptr().cast_mut().cast(),
+        iov_len: piece.len(),
+    };
+    let vectors = pieces[..count].iter().map(vector).collect();
+    let mut header = Box::new(Header(sys::message_header(&[]), vectors));
     header.0.msg_iov = header.1.as_mut_ptr();
     header.0.msg_iovlen = count;
     header
@@ -163,5 +164,6 @@ const SENDS: usize = 32;
 /// What is shorter is copied: cheaper than to keep its own buffer away from the cache.
 const COPY_BYTES: usize = 2 << 10;
 const ARENA_BYTES: usize = SENDS * COPY_BYTES;
-const PIECES: usize = 64;
+/// `UIO_MAXIOV`: a message with more pieces is refused.
+const MAX_PIECES: usize = 1024;
 const MAX_SEND_BYTES: usize = 1 << 30;

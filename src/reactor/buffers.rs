@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! ring     │ bid 2 │ bid 0 │ bid 1 │     descriptors, in the order in which the kernel uses them
-//! memory   │ 0 ██████▒▒···· │ 1 ····· │ 2 ····· │      COUNT buffers of SIZE bytes
+//! memory   │ 0 ██████▒▒···· │ 1 ····· │ 2 ····· │
 //!              lent  received  free
 //! ```
 //!
 //! With an incremental ring (Linux 6.12) the kernel fills a buffer piece by piece, so that small
-//! receives share one. Without, each receive takes a whole buffer. Either way the pieces of one
-//! buffer are reported in order, and a buffer goes back to the ring when its last piece has been
-//! looked at.
+//! receives share a large one. Without, each receive takes a whole buffer, so there are more, and
+//! smaller ones. Either way the pieces of one buffer are reported in order, and a buffer goes back
+//! to the ring when its last piece has been looked at.
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
@@ -23,10 +23,12 @@ use io_uring::{Submitter, types::BufRingEntry};
 /// Receive buffers that are registered with a ring.
 #[derive(Debug)]
 pub(super) struct BufferRing {
-    // Invariant: COUNT entries, page-aligned, registered until the ring is gone.
+    // Invariant: `count` entries, page-aligned, registered until the ring is gone.
     descriptors: Region,
-    // Invariant: COUNT * SIZE bytes, initialised.
+    // Invariant: MEMORY bytes, initialised: `count` buffers of `size` bytes.
     memory: Region,
+    size: u32,
+    count: u16,
     // Invariant: how far each buffer has been reported.
     reported: Vec<u32>,
     tail: u16,
@@ -44,27 +46,31 @@ pub(super) struct Piece {
 }
 
 impl BufferRing {
-    /// Registers the buffers as group [`GROUP`].
+    /// Registers the buffers as group [`GROUP`]; as an incremental ring if that is wanted and the
+    /// kernel has such a thing.
     ///
     /// # Errors
     /// If the kernel knows no buffer rings.
-    pub(super) fn register(submitter: &Submitter<'_>) -> io::Result<Self> {
-        let entry = size_of::<BufRingEntry>();
-        let descriptors = Region::zeroed(usize::from(COUNT) * entry);
-        let memory = Region::zeroed(usize::from(COUNT) * SIZE as usize);
-        let address = descriptors.0.as_ptr() as u64;
-        let register = |flags| {
-            // SAFETY: the region holds COUNT entries, and lives as long as this value, which the
-            // reactor drops after the ring.
-            unsafe { submitter.register_buf_ring_with_flags(address, COUNT, GROUP, flags) }
-        };
-        let incremental = register(io_uring::types::IOU_PBUF_RING_INC as u16).is_ok();
-        if !incremental {
-            register(0)?;
+    pub(super) fn register(submitter: &Submitter<'_>, incremental: bool) -> io::Result<Self> {
+        let incremental_flag = io_uring::types::IOU_PBUF_RING_INC as u16;
+        if incremental && let Ok(ring) = Self::with_size(submitter, LARGE, incremental_flag) {
+            return Ok(ring);
         }
-        let reported = vec![0; usize::from(COUNT)];
-        let mut ring = Self { descriptors, memory, reported, tail: 0, incremental };
-        for buffer in 0..COUNT {
+        Self::with_size(submitter, SMALL, 0)
+    }
+
+    fn with_size(submitter: &Submitter<'_>, size: u32, flags: u16) -> io::Result<Self> {
+        let count = (MEMORY / size as usize) as u16;
+        let descriptors = Region::zeroed(usize::from(count) * size_of::<BufRingEntry>());
+        let memory = Region::zeroed(MEMORY);
+        let address = descriptors.0.as_ptr() as u64;
+        // SAFETY: the region holds `count` entries, and lives as long as this value, which the
+        // reactor drops after the ring.
+        unsafe { submitter.register_buf_ring_with_flags(address, count, GROUP, flags) }?;
+        let reported = vec![0; usize::from(count)];
+        let incremental = flags != 0;
+        let mut ring = Self { descriptors, memory, size, count, reported, tail: 0, incremental };
+        for buffer in 0..count {
             ring.provide(buffer);
         }
         Ok(ring)
@@ -80,9 +86,9 @@ impl BufferRing {
 
     /// The bytes of a piece that has not been released.
     pub(super) fn bytes(&mut self, piece: Piece) -> &mut [u8] {
-        let start = usize::from(piece.buffer) * SIZE as usize + piece.start as usize;
+        let start = usize::from(piece.buffer) * self.size as usize + piece.start as usize;
         let end = start + piece.len as usize;
-        assert!(piece.start + piece.len <= SIZE && end <= self.memory.1.size());
+        assert!(piece.start + piece.len <= self.size && end <= self.memory.1.size());
         // SAFETY: inside of the region, as asserted.
         let first = unsafe { self.memory.0.add(start) };
         // SAFETY: initialised memory inside of the region. The kernel has reported it, and writes
@@ -100,13 +106,13 @@ impl BufferRing {
 
     fn provide(&mut self, buffer: u16) {
         let base = self.descriptors.0.cast::<BufRingEntry>();
-        // SAFETY: the index is below COUNT.
-        let mut slot = unsafe { base.add(usize::from(self.tail % COUNT)) };
+        // SAFETY: the index is below `count`.
+        let mut slot = unsafe { base.add(usize::from(self.tail % self.count)) };
         // SAFETY: a valid entry of ours: the kernel reads it only after the store below. The
         // setters leave its last field alone, which in the first entry is the ring's tail.
         let entry = unsafe { slot.as_mut() };
-        entry.set_addr(self.memory.0.as_ptr() as u64 + u64::from(buffer) * u64::from(SIZE));
-        entry.set_len(SIZE);
+        entry.set_addr(self.memory.0.as_ptr() as u64 + u64::from(buffer) * u64::from(self.size));
+        entry.set_len(self.size);
         entry.set_bid(buffer);
         self.tail = self.tail.wrapping_add(1);
         // SAFETY: `base` is the first entry of the ring.
@@ -139,8 +145,10 @@ impl Drop for Region {
 
 /// The buffer group's number.
 pub(super) const GROUP: u16 = 0;
-/// Bytes of a buffer: as long as the largest single receive.
-pub(super) const SIZE: u32 = super::MAX_RECEIVE_AHEAD as u32;
-/// Number of buffers, a power of two. One mebibyte in all.
-pub(super) const COUNT: u16 = 16;
+/// Bytes of a buffer that receives share: as long as the largest single receive.
+const LARGE: u32 = super::MAX_RECEIVE_AHEAD as u32;
+/// Bytes of a buffer that one receive has for itself.
+const SMALL: u32 = 16 << 10;
+/// Bytes of all buffers. There is a power of two of each size.
+const MEMORY: usize = 1 << 20;
 const PAGE: usize = 4096;

@@ -22,6 +22,10 @@ impl<T> Entries<T> {
         *slot = Some((key.generation(), entry));
     }
 
+    pub(super) fn is_vacant(&self, index: usize) -> bool {
+        self.0.get(index).is_none_or(Option::is_none)
+    }
+
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.0.get_mut(key.index()) {
             Some(Some((generation, entry))) if *generation == key.generation() => Some(entry),
@@ -32,5 +36,14 @@ impl<T> Entries<T> {
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         self.get_mut(key)?;
         self.0[key.index()].take().map(|(_, entry)| entry)
+    }
+
+    /// The keys of all entries, by index.
+    #[allow(clippy::cast_possible_truncation, reason = "indices of keys stay below 2^24")]
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.0.iter().enumerate().filter_map(|(index, slot)| {
+            let (generation, _) = slot.as_ref()?;
+            Some(Key::new(index as u32, *generation))
+        })
     }
 }

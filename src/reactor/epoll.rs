@@ -16,7 +16,7 @@ use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use super::{
     Completion, Config, Listener, Reactor, Socket, Waker, entries::Entries,
-    is_passing_accept_error, sys,
+    is_passing_accept_error, sys, unsent::Unsent,
 };
 use crate::base::{Key, Outbox, Shared};
 
@@ -52,9 +52,10 @@ struct Entry {
     readable: bool,
     // The peer's end has been announced: a short receive is not the last one.
     hung_up: bool,
-    // The kernel's buffer was full, and no edge has come since.
+    // The kernel's buffer was full, and the owner has not been told that there is room again.
     blocked: bool,
     ended: bool,
+    unsent: Unsent,
 }
 
 #[derive(Debug)]
@@ -62,6 +63,8 @@ struct Accepting {
     listener: Listener,
     resting: bool,
     queued: bool,
+    // So many are accepted before the turn ends, however many wait.
+    left_in_turn: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +75,7 @@ enum Source {
 
 #[derive(Debug)]
 enum Made {
-    Unsent { key: Key, rest: Outbox, error: Option<io::Error> },
+    Unsent { key: Key },
     Writable { key: Key },
     Closed { key: Key },
     Woken,
@@ -141,7 +144,9 @@ impl EpollReactor {
                 Token(packed) => {
                     let key = Key::unpack(packed as u64);
                     let Some(entry) = self.sockets.get_mut(key) else { continue };
-                    if event.is_writable() && std::mem::take(&mut entry.blocked) {
+                    // A connection that is over has room for the error that tells so.
+                    let room = event.is_writable() || event.is_write_closed() || event.is_error();
+                    if room && entry.blocked {
                         self.queue.push_back(Made::Writable { key });
                     }
                     entry.hung_up |= event.is_read_closed() || event.is_error();
@@ -196,7 +201,13 @@ impl EpollReactor {
             match sys::accept(accepting.listener.as_raw_fd()) {
                 Ok((socket, peer)) => {
                     accepting.queued = true;
-                    self.ready.push_back(Source::Listener(number));
+                    accepting.left_in_turn = accepting.left_in_turn.saturating_sub(1);
+                    if accepting.left_in_turn > 0 {
+                        self.ready.push_back(Source::Listener(number));
+                    } else {
+                        accepting.left_in_turn = ACCEPTS_PER_TURN;
+                        self.again.push(Source::Listener(number));
+                    }
                     return Some(Completion::Accepted { listener: number, socket, peer });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
@@ -209,12 +220,20 @@ impl EpollReactor {
         }
     }
 
-    /// Queues what was not sent. Without an error the socket is blocked from now on.
-    fn give_back(&mut self, key: Key, rest: Outbox, error: Option<io::Error>) {
-        if let (None, Some(entry)) = (&error, self.sockets.get_mut(key)) {
-            entry.blocked = true;
-        }
-        self.queue.push_back(Made::Unsent { key, rest, error });
+    fn made(&mut self, made: Made) -> Option<Completion<'static, Socket>> {
+        Some(match made {
+            Made::Unsent { key } => {
+                let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
+                Completion::Unsent { key, rest, error }
+            }
+            Made::Writable { key } => {
+                // Only now: until the owner knows, it must not overtake what came back to it.
+                let entry = self.sockets.get_mut(key)?;
+                std::mem::take(&mut entry.blocked).then_some(Completion::Writable { key })?
+            }
+            Made::Closed { key } => Completion::Closed { key },
+            Made::Woken => Completion::Woken,
+        })
     }
 }
 
@@ -232,7 +251,9 @@ impl Reactor for EpollReactor {
         let fd = listener.as_raw_fd();
         let token = Token(LISTENER | number);
         self.poll.registry().register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        self.listeners[number] = Some(Accepting { listener, resting: false, queued: false });
+        let left_in_turn = ACCEPTS_PER_TURN;
+        let accepting = Accepting { listener, resting: false, queued: false, left_in_turn };
+        self.listeners[number] = Some(accepting);
         Ok(())
     }
 
@@ -246,8 +267,11 @@ impl Reactor for EpollReactor {
     }
 
     fn unlisten(&mut self, number: usize) {
-        if let Some(accepting) = self.listeners.get_mut(number) {
-            *accepting = None;
+        let Some(slot) = self.listeners.get_mut(number) else { return };
+        if let Some(accepting) = slot.take() {
+            // Explicitly: other workers may hold the same socket, which keeps it registered.
+            let fd = accepting.listener.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
         }
     }
 
@@ -262,11 +286,8 @@ impl Reactor for EpollReactor {
 
     fn send(&mut self, key: Key, bytes: &mut Outbox) {
         let Some(entry) = self.sockets.get_mut(key) else { return bytes.clear() };
-        if entry.blocked {
-            return self.give_back(key, std::mem::take(bytes), None);
-        }
-        let fd = entry.socket.as_raw_fd();
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && entry.takes_more() {
+            let fd = entry.socket.as_raw_fd();
             let result = retry(|| match bytes.contiguous() {
                 Some(all) => sys::send(fd, all),
                 None => {
@@ -275,39 +296,31 @@ impl Reactor for EpollReactor {
                     sys::send_vectored(fd, &pieces[..count])
                 }
             });
-            match result {
-                Ok(count) => bytes.advance(count),
-                Err(error) => {
-                    let error = (error.kind() != io::ErrorKind::WouldBlock).then_some(error);
-                    return self.give_back(key, std::mem::take(bytes), error);
-                }
-            }
+            bytes.advance(entry.note_sent(result));
+        }
+        if !bytes.is_empty() && entry.unsent.push(std::mem::take(bytes)) {
+            self.queue.push_back(Made::Unsent { key });
         }
     }
 
     fn send_shared(&mut self, key: Key, bytes: &Shared) {
         let Some(entry) = self.sockets.get_mut(key) else { return };
-        let (fd, blocked) = (entry.socket.as_raw_fd(), entry.blocked);
         let mut sent = 0;
-        let mut error = None;
-        while sent < bytes.len() && !blocked {
-            match retry(|| sys::send(fd, &bytes[sent..])) {
-                Ok(count) => sent += count,
-                Err(why) => {
-                    error = (why.kind() != io::ErrorKind::WouldBlock).then_some(why);
-                    break;
-                }
-            }
+        while sent < bytes.len() && entry.takes_more() {
+            let result = retry(|| sys::send(entry.socket.as_raw_fd(), &bytes[sent..]));
+            sent += entry.note_sent(result);
         }
         if sent < bytes.len() {
             let mut rest = Outbox::default();
             rest.push_shared(bytes.clone(), sent);
-            self.give_back(key, rest, error);
+            if entry.unsent.push(rest) {
+                self.queue.push_back(Made::Unsent { key });
+            }
         }
     }
 
     fn is_blocked(&mut self, key: Key) -> bool {
-        self.sockets.get_mut(key).is_some_and(|entry| entry.blocked)
+        self.sockets.get_mut(key).is_some_and(|entry| !entry.takes_more())
     }
 
     fn pause(&mut self, key: Key) {
@@ -326,7 +339,9 @@ impl Reactor for EpollReactor {
     }
 
     fn shutdown(&mut self, key: Key) {
-        if let Some(entry) = self.sockets.get_mut(key) {
+        if let Some(entry) = self.sockets.get_mut(key)
+            && !entry.blocked
+        {
             sys::shutdown(entry.socket.as_raw_fd());
         }
     }
@@ -353,13 +368,10 @@ impl Reactor for EpollReactor {
     }
 
     fn next(&mut self) -> Option<Completion<'_, Socket>> {
-        if let Some(made) = self.queue.pop_front() {
-            return Some(match made {
-                Made::Unsent { key, rest, error } => Completion::Unsent { key, rest, error },
-                Made::Writable { key } => Completion::Writable { key },
-                Made::Closed { key } => Completion::Closed { key },
-                Made::Woken => Completion::Woken,
-            });
+        while let Some(made) = self.queue.pop_front() {
+            if let Some(completion) = self.made(made) {
+                return Some(completion);
+            }
         }
         while let Some(source) = self.ready.pop_front() {
             match source {
@@ -402,7 +414,22 @@ impl Entry {
             hung_up: false,
             blocked: false,
             ended: false,
+            unsent: Unsent::default(),
         }
+    }
+
+    fn takes_more(&self) -> bool {
+        !self.blocked && !self.unsent.has_failed()
+    }
+
+    /// How much was sent. If nothing was, remembers why.
+    fn note_sent(&mut self, result: io::Result<usize>) -> usize {
+        match result {
+            Ok(count) => return count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
+            Err(error) => self.unsent.fail(&error),
+        }
+        0
     }
 
     fn wants_turn(&self) -> bool {
@@ -427,5 +454,6 @@ fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
 const WAKE: Token = Token(usize::MAX);
 const LISTENER: usize = 1 << 62;
 const EVENTS_PER_WAIT: usize = 1024;
+const ACCEPTS_PER_TURN: u32 = 64;
 const PIECES_PER_SEND: usize = 16;
 const RECEIVE_BUFFER_BYTES: usize = super::MAX_RECEIVE_AHEAD;

@@ -15,14 +15,17 @@ mod buffers;
 mod entries;
 mod epoll;
 mod listener;
+mod sim;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod sys;
+mod unsent;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod uring;
 
 pub use blocking::Connecting;
 pub use epoll::EpollReactor;
 pub use listener::{Address, Listener, connect};
+pub use sim::{SimFaults, SimListener, SimNetwork, SimPeer, SimRandom, SimReactor, SimSocket};
 pub use sys::{Clock, Socket, allowed_processors, pin_thread, random, unix_time};
 pub use uring::UringReactor;
 
@@ -43,20 +46,22 @@ pub use uring::UringReactor;
 ///
 /// 1. **Silence outside of life.** A key has completions only after `open` or `connect`, and none
 ///    after its `Closed`, which comes exactly once, and only after `close`. Until `Closed` has
-///    come the key's slot must not be used again; completions of a key that its owner has closed
-///    are to be ignored.
+///    come the key's slot must not be used again. Completions of a key that its owner has closed
+///    may still come, and are to be ignored; requests for such a key, and for one that never
+///    was, do nothing. `Ended` comes at most once, and no `Received` after it.
 /// 2. **Memory.** What is given to `send` belongs to the reactor at once. What is not sent comes
 ///    back with `Unsent`. Received bytes are lent until the following call of `next` or `wait`.
 ///    On drop the kernel lets go of all memory before it is freed.
 /// 3. **Counts and wake-ups.** A receive may bring any number of bytes from one on. `wait` may
-///    return early, and with nothing to tell.
+///    return early, and with nothing to tell. After `Writable` the kernel may refuse all the same.
 /// 4. **Order.** The receives of one socket come in the order of its bytes, and its sends leave in
 ///    the order in which they were made. Nothing else is ordered.
 /// 5. **Sends settle.** A send is complete when `next` has returned `None` after the next `wait`,
 ///    and if nothing was heard of it until then, the kernel has taken all of it. Otherwise `Unsent`
-///    brings back what the kernel did not take, with everything that was sent after it. Without an
-///    error that means the peer is slow: `Writable` follows when there is room. Who sends more
-///    before then gets that back in the same way, still in order.
+///    brings back what the kernel did not take, of all sends of that socket so far: then nothing
+///    of it is under way any more. Without an error that means the peer is slow: `Writable`
+///    follows when there is room. Who sends more before then gets that back in the same way. After an `Unsent` with an error
+///    nothing is sent any more: all that follows comes back with an error.
 /// 6. **Running out** of buffers, queue entries or descriptors is no error of the reactor: it
 ///    does what it can, and goes on when there is room again. Only `accept` reports it, with
 ///    `AcceptFailed`, and rests until `resume_accept`.
@@ -94,7 +99,7 @@ pub trait Reactor: Sized {
     /// Sends a buffer that goes to other sockets too, without copying it.
     fn send_shared(&mut self, key: Key, bytes: &Shared);
 
-    /// Whether the kernel refuses to take more for this socket now. Settles at once what was sent
+    /// Whether the kernel takes no more for this socket now, or never will. Settles at once what was sent
     /// to it so far; its `Unsent` and `Writable` come through `next` all the same. For whoever
     /// sends much to one socket between two waits, and has to stop when the peer is slow.
     fn is_blocked(&mut self, key: Key) -> bool;
@@ -105,10 +110,12 @@ pub trait Reactor: Sized {
     /// Receives again. Idempotent.
     fn resume(&mut self, key: Key);
 
-    /// Ends the sending direction after what has been sent so far.
+    /// Ends the sending direction after what has been sent so far. If some of that comes back with
+    /// `Unsent`, the direction stays open, for its owner to send the rest and to ask again.
     fn shutdown(&mut self, key: Key);
 
-    /// Closes the socket after what has been sent so far. `Closed` follows.
+    /// Closes the socket after what has been sent so far. `Closed` follows. What comes back with
+    /// `Unsent` by then is lost.
     fn close(&mut self, key: Key);
 
     /// Submits what has been requested, and waits until there is a completion, a wake-up, or
@@ -223,21 +230,26 @@ impl Default for Config {
     }
 }
 
-/// Whether an error of `accept` concerns one connection only: the next may be better.
+/// Whether an error of `accept` concerns one connection only: the next may be better. All others
+/// would come again at once.
 fn is_passing_accept_error(error: &io::Error) -> bool {
     // accept(2): "errors already pending on the new socket [...] treat them like EAGAIN".
-    !matches!(
+    matches!(
         error.raw_os_error(),
         Some(
-            libc::EMFILE
-                | libc::ENFILE
-                | libc::ENOBUFS
-                | libc::ENOMEM
-                | libc::EBADF
-                | libc::EINVAL
-                | libc::ENOTSOCK
-                | libc::EFAULT
-                | libc::EOPNOTSUPP
+            libc::EAGAIN
+                | libc::EINTR
+                | libc::ECANCELED
+                | libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::ENONET
+                | libc::ENOPROTOOPT
+                | libc::EPROTO
+                | libc::ETIMEDOUT
         )
     )
 }

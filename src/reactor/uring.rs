@@ -18,16 +18,24 @@ use std::{
     time::Duration,
 };
 
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{cqueue, opcode, squeue, types};
 
 use super::{
-    Completion, Config, Listener, MAX_RECEIVE_AHEAD, Reactor, Socket, Waker,
+    Completion, Config, Listener, Reactor, Socket, Waker,
     batch::Batch,
-    buffers::{self, BufferRing, Piece},
+    buffers::{BufferRing, Piece},
     entries::Entries,
-    is_passing_accept_error, sys,
+    sys,
+    unsent::Unsent,
 };
 use crate::base::{Key, Outbox, Shared};
+use accepting::Accepting;
+use ring::{Enter, Reaped, Ring, is_passing};
+
+mod accepting;
+mod ring;
+
+pub(super) use ring::Operation;
 
 /// io_uring, for Linux 6.1 and newer.
 #[derive(Debug)]
@@ -41,17 +49,27 @@ pub struct UringReactor {
     busy_poll: Duration,
     sockets: Entries<Entry>,
     listeners: Vec<Option<Accepting>>,
-    // Completions of the kernel that have not been looked at.
+    // Receives and polls that have been completed, to be looked at.
     reaped: VecDeque<Reaped>,
+    // Accepts that have been completed. The sockets are owned from the moment they are reaped.
+    accepted: VecDeque<(usize, io::Result<Socket>)>,
     // Completions that requests have made.
     queue: VecDeque<Made>,
     // The piece that `next` has lent, and whose socket it is.
     lent: Option<(Key, Piece)>,
-    // Sockets whose receive ended because the buffers had run out.
+    // Sockets whose receive ended because the buffers had run out. They come first next time.
     starved: Vec<Key>,
+    // Sockets whose receive ended because they had received enough for one turn.
+    served: Vec<Key>,
+    // Sockets that refused a send, and will be polled for POLLOUT.
+    refused: Vec<Key>,
+    // How many sockets are closing.
+    closing: usize,
     // Sockets to be shut down or closed once the batch has been submitted.
     ending: Vec<(Key, Ending)>,
     wake: Arc<sys::EventFd>,
+    // Why the ring cannot go on. Nothing is submitted any more then.
+    failure: Option<i32>,
     // Neither `Send` nor `Sync`.
     _one_thread: std::marker::PhantomData<*const ()>,
 }
@@ -64,31 +82,19 @@ struct Entry {
     // The owner wants to receive.
     wanted: bool,
     ended: bool,
-    // A poll for POLLOUT is armed.
+    // The kernel has refused a send, and the owner has not been told that there is room again.
     blocked: bool,
+    // A poll for POLLOUT is armed, or its submission is queued.
+    polling: bool,
     closing: bool,
+    unsent: Unsent,
     // The batch that holds the last send.
     batch: u64,
 }
 
 #[derive(Debug)]
-struct Accepting {
-    listener: Listener,
-    armed: bool,
-    resting: bool,
-    closing: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Reaped {
-    user_data: u64,
-    result: i32,
-    flags: u32,
-}
-
-#[derive(Debug)]
 enum Made {
-    Unsent { key: Key, rest: Outbox, error: Option<io::Error> },
+    Unsent { key: Key },
     Closed { key: Key },
 }
 
@@ -103,10 +109,25 @@ impl UringReactor {
     /// If this kernel, or this container, lacks io_uring or one of the operations used here. The
     /// text says which.
     pub fn new(config: &Config) -> io::Result<Self> {
-        let ring = Ring::new()?;
-        let buffers = BufferRing::register(&ring.0.submitter())
-            .map_err(|error| explain("buffer rings (Linux 5.19)", &error))?;
-        let wake = Arc::new(sys::EventFd::new()?);
+        let ring = Ring::new(!config.busy_poll.is_zero())?;
+        Self::with_ring(ring, config, true)
+    }
+
+    /// A reactor that does without what came after Linux 6.1: buffers that several receives
+    /// share, and receives with a bound. For tests.
+    ///
+    /// # Errors
+    /// As [`UringReactor::new`].
+    #[doc(hidden)]
+    pub fn like_linux_6_1(config: &Config) -> io::Result<Self> {
+        let mut ring = Ring::new(!config.busy_poll.is_zero())?;
+        ring.forget_bounds();
+        Self::with_ring(ring, config, false)
+    }
+
+    fn with_ring(ring: Ring, config: &Config, incremental: bool) -> io::Result<Self> {
+        let buffers = BufferRing::register(&ring.submitter(), incremental)
+            .map_err(|error| ring::explain("buffer rings (Linux 5.19)", &error))?;
         let mut reactor = Self {
             ring,
             buffers,
@@ -117,11 +138,16 @@ impl UringReactor {
             sockets: Entries::default(),
             listeners: Vec::new(),
             reaped: VecDeque::new(),
+            accepted: VecDeque::new(),
             queue: VecDeque::new(),
             lent: None,
             starved: Vec::new(),
+            served: Vec::new(),
+            refused: Vec::new(),
+            closing: 0,
             ending: Vec::new(),
-            wake,
+            wake: Arc::new(sys::EventFd::new()?),
+            failure: None,
             _one_thread: std::marker::PhantomData,
         };
         reactor.arm_wake();
@@ -139,38 +165,40 @@ impl UringReactor {
             return;
         }
         entry.receiving = true;
-        let fd = types::Fd(entry.socket.as_raw_fd());
-        let mut receive = opcode::RecvMulti::new(fd, buffers::GROUP).build();
-        if self.ring.1 {
-            limit_multishot(&mut receive, MAX_RECEIVE_AHEAD as u32);
-        }
+        let receive = self.ring.multishot_receive(types::Fd(entry.socket.as_raw_fd()));
         self.push(receive.user_data(Operation::Receive.tag(key.pack())));
     }
 
-    fn arm_accept(&mut self, number: usize) {
-        let Some(Some(accepting)) = self.listeners.get_mut(number) else { return };
-        if std::mem::replace(&mut accepting.armed, true) {
+    /// Asks to be told when the socket has room.
+    fn arm_writable(&mut self, key: Key) {
+        let Some(entry) = self.sockets.get_mut(key) else { return };
+        if entry.closing || !entry.blocked || std::mem::replace(&mut entry.polling, true) {
             return;
         }
-        let fd = types::Fd(accepting.listener.as_raw_fd());
-        let accept = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC);
-        self.push(accept.build().user_data(Operation::Accept.tag(number as u64)));
+        let fd = types::Fd(entry.socket.as_raw_fd());
+        let poll = opcode::PollAdd::new(fd, libc::POLLOUT as u32).build();
+        self.push(poll.user_data(Operation::Writable.tag(key.pack())));
     }
 
     fn cancel(&mut self, operation: Operation, of: u64) {
         let cancel = opcode::AsyncCancel::new(operation.tag(of)).build();
+        let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS);
         self.push(cancel.user_data(Operation::Cancel.tag(0)));
     }
 
     /// Queues an entry. If the queue is full, the kernel takes what is in it first.
     fn push(&mut self, entry: impl std::borrow::Borrow<squeue::Entry>) {
-        while self.ring.push(entry.borrow()).is_err() {
+        while self.failure.is_none() && self.ring.push(entry.borrow()).is_err() {
             self.submit();
         }
     }
 
     /// Queues a send that the batch holds the bytes for.
     fn push_send(&mut self, key: Key, make: impl FnOnce(&mut Batch, RawFd) -> squeue::Entry) {
+        // First, because to submit is to let go of the bytes in the batch.
+        if self.ring.is_full() || self.batch.is_full() {
+            self.submit();
+        }
         let Some(entry) = self.sockets.get_mut(key) else { return };
         entry.batch = self.batch.number();
         let send = make(&mut self.batch, entry.socket.as_raw_fd());
@@ -181,79 +209,105 @@ impl UringReactor {
     }
 
     /// Makes room for a send of this socket: at most one stands in a batch, because the second
-    /// could succeed where the first was refused. False if it has to wait for `Writable`.
-    fn settle(&mut self, key: Key) -> bool {
+    /// could succeed where the first was refused.
+    fn settle(&mut self, key: Key) -> Room {
         let number = self.batch.number();
-        match self.sockets.get_mut(key) {
-            Some(entry) if entry.batch == number => self.submit(),
-            _ => {}
+        if self.sockets.get_mut(key).is_some_and(|entry| entry.batch == number) {
+            self.submit();
         }
-        self.sockets.get_mut(key).is_some_and(|entry| !entry.blocked)
+        match self.sockets.get_mut(key) {
+            Some(entry) if entry.closing => Room::Nobody,
+            Some(entry) if entry.blocked || entry.unsent.has_failed() => Room::Refused,
+            Some(_) => Room::Open,
+            None => Room::Nobody,
+        }
     }
 
     /// Submits without waiting. Afterwards the batch is settled and empty.
     fn submit(&mut self) {
-        self.enter(0, None);
+        self.enter(Enter::Submit);
     }
 
-    /// Submits everything, and waits for `want` completions.
-    fn enter(&mut self, want: usize, timeout: Option<Duration>) {
-        // Each error here means "not now": the loop ends when the queue is empty, which the
-        // kernel brings about as soon as completions have been reaped.
-        let mut want = want;
-        loop {
-            let _ = self.ring.enter(want, timeout);
-            self.reap();
-            want = 0;
+    /// Submits everything, and has the kernel tell what there is to tell.
+    fn enter(&mut self, mut how: Enter) {
+        let mut fruitless = 0;
+        while self.failure.is_none() {
+            let queued = self.ring.queued();
+            let result = self.ring.enter(how);
+            let progress = self.reap() || self.ring.queued() < queued;
+            if let Err(error) = result {
+                fruitless = if progress { 0 } else { fruitless + 1 };
+                if !is_passing(&error) || fruitless > MAX_FRUITLESS_ENTERS {
+                    self.failure = Some(error.raw_os_error().unwrap_or(libc::EIO));
+                }
+            }
             if self.ring.is_drained() {
                 break;
             }
+            how = Enter::Submit;
         }
         self.batch.clear();
+        // Only now: a queue that is full is submitted, which must not happen amid a batch.
+        for key in std::mem::take(&mut self.refused) {
+            self.arm_writable(key);
+        }
         self.finish_ending();
     }
 
-    /// Moves completions out of the ring, and settles the sends among them.
-    fn reap(&mut self) {
+    /// Moves completions out of the ring, and settles the sends among them. Whether there were any.
+    fn reap(&mut self) -> bool {
+        let mut any = false;
         while let Some(reaped) = self.ring.pop() {
-            if Operation::of(reaped.user_data) == Operation::Send {
-                self.settle_refused(reaped);
-            } else {
-                self.reaped.push_back(reaped);
+            any = true;
+            match reaped.operation() {
+                Operation::Send => self.settle_refused(reaped),
+                Operation::Accept => self.note_accepted(reaped),
+                Operation::Cancel => {}
+                // The last completions of a socket are what `Closed` waits for: not another turn.
+                Operation::Receive if self.closing > 0 && self.is_closing(reaped) => {
+                    self.received(reaped);
+                }
+                Operation::Writable if self.closing > 0 && self.is_closing(reaped) => {
+                    self.writable(Key::unpack(reaped.payload()));
+                }
+                _ => self.reaped.push_back(reaped),
             }
         }
+        any
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+    fn is_closing(&mut self, reaped: Reaped) -> bool {
+        let key = Key::unpack(reaped.payload());
+        self.sockets.get_mut(key).is_none_or(|entry| entry.closing)
+    }
+
+    /// A send that did not succeed as a whole.
+    #[allow(clippy::cast_sign_loss, reason = "checked")]
     fn settle_refused(&mut self, reaped: Reaped) {
-        let index = (reaped.user_data & PAYLOAD) as usize;
+        let index = reaped.payload() as usize;
         let Some((key, mut rest)) = self.batch.take_back(index) else { return };
-        let error = match reaped.result {
-            sent if sent >= 0 => {
-                rest.advance((sent as usize).min(rest.len()));
-                None
-            }
-            code if code == -libc::EAGAIN => None,
-            code => Some(io::Error::from_raw_os_error(-code)),
-        };
-        if rest.is_empty() {
+        let Some(entry) = self.sockets.get_mut(key) else { return };
+        match reaped.result {
+            sent if sent >= 0 => rest.advance((sent as usize).min(rest.len())),
+            code if code == -libc::EAGAIN => {}
+            code => entry.unsent.fail(&io::Error::from_raw_os_error(-code)),
+        }
+        if rest.is_empty() || entry.closing {
             return;
         }
-        if error.is_none() {
-            self.block(key);
+        if !entry.unsent.has_failed() {
+            entry.blocked = true;
+            self.refused.push(key);
         }
-        self.queue.push_back(Made::Unsent { key, rest, error });
+        self.give_back(key, rest);
     }
 
-    /// Asks to be told when the socket has room.
-    fn block(&mut self, key: Key) {
+    /// Tells the owner of bytes that were not sent.
+    fn give_back(&mut self, key: Key, rest: Outbox) {
         let Some(entry) = self.sockets.get_mut(key) else { return };
-        if entry.closing || std::mem::replace(&mut entry.blocked, true) {
-            return;
+        if entry.unsent.push(rest) {
+            self.queue.push_back(Made::Unsent { key });
         }
-        let fd = types::Fd(entry.socket.as_raw_fd());
-        let poll = opcode::PollAdd::new(fd, libc::POLLOUT as u32).build();
-        self.push(poll.user_data(Operation::Writable.tag(key.pack())));
     }
 
     /// Shuts down and closes what was waiting for the batch to be submitted.
@@ -261,6 +315,7 @@ impl UringReactor {
         for (key, ending) in std::mem::take(&mut self.ending) {
             let Some(entry) = self.sockets.get_mut(key) else { continue };
             match ending {
+                Ending::Shutdown if entry.blocked => {}
                 Ending::Shutdown => sys::shutdown(entry.socket.as_raw_fd()),
                 Ending::Close => self.release_if_idle(key),
             }
@@ -270,81 +325,56 @@ impl UringReactor {
     /// Closes the descriptor, once no operation of the ring refers to it.
     fn release_if_idle(&mut self, key: Key) {
         let Some(entry) = self.sockets.get_mut(key) else { return };
-        if entry.closing && !entry.receiving && !entry.blocked {
+        if entry.closing && !entry.receiving && !entry.polling {
             self.sockets.remove(key);
+            self.closing -= 1;
             self.queue.push_back(Made::Closed { key });
         }
     }
 
-    /// Releases what `next` has lent, and receives on if the kernel has stopped there.
+    /// Releases what `next` has lent.
     fn take_back_lent(&mut self) {
         if let Some((key, piece)) = self.lent.take() {
             self.buffers.release(piece);
-            self.arm_receive(key);
+            if self.sockets.get_mut(key).is_some_and(|entry| !entry.receiving) {
+                self.served.push(key);
+            }
         }
     }
 
-    fn accepted(&mut self, reaped: Reaped) -> Option<Completion<'static, Socket>> {
-        let number = (reaped.user_data & PAYLOAD) as usize;
-        let socket = (reaped.result >= 0).then(|| {
-            // SAFETY: a successful accept hands over a new descriptor.
-            unsafe { sys::own(reaped.result) }
-        });
-        let accepting = self.listeners.get_mut(number)?.as_mut()?;
-        accepting.armed &= cqueue::more(reaped.flags);
-        let ended = !accepting.armed;
-        if ended && accepting.closing {
-            self.listeners[number] = None;
-            return None;
+    /// Receives on where the kernel has stopped. Those that got nothing come first, or else they
+    /// might get nothing again.
+    fn receive_on(&mut self) {
+        let mut starved = std::mem::take(&mut self.starved);
+        let mut served = std::mem::take(&mut self.served);
+        for key in starved.drain(..).chain(served.drain(..)) {
+            self.arm_receive(key);
         }
-        let error = match socket {
-            Some(socket) => {
-                if ended {
-                    self.arm_accept(number);
-                }
-                let peer = socket.peer();
-                return Some(Completion::Accepted { listener: number, socket, peer });
-            }
-            None => io::Error::from_raw_os_error(-reaped.result),
-        };
-        if is_passing_accept_error(&error) {
-            self.arm_accept(number);
-            return None;
-        }
-        accepting.resting = true;
-        Some(Completion::AcceptFailed { listener: number, error })
+        (self.starved, self.served) = (starved, served);
     }
 
     #[allow(clippy::cast_sign_loss, reason = "checked")]
     fn received(&mut self, reaped: Reaped) -> Option<Received> {
-        let key = Key::unpack(reaped.user_data & PAYLOAD);
+        let key = Key::unpack(reaped.payload());
         let piece = cqueue::buffer_select(reaped.flags).map(|buffer| {
             let more = cqueue::buffer_more(reaped.flags);
             self.buffers.reported(buffer, reaped.result.max(0) as u32, more)
         });
-        let Some(entry) = self.sockets.get_mut(key) else {
-            if let Some(piece) = piece {
-                self.buffers.release(piece);
-            }
-            return None;
-        };
-        entry.receiving &= cqueue::more(reaped.flags);
-        if entry.closing || entry.ended {
-            if let Some(piece) = piece {
-                self.buffers.release(piece);
-            }
-            self.release_if_idle(key);
-            return None;
+        let entry = self.sockets.get_mut(key);
+        let wants = entry.as_ref().is_some_and(|entry| !entry.closing && !entry.ended);
+        if let Some(entry) = entry {
+            entry.receiving &= cqueue::more(reaped.flags);
         }
-        match (reaped.result, piece) {
-            (1.., Some(piece)) => Some(Received::Bytes(key, piece)),
-            (result, piece) => {
-                if let Some(piece) = piece {
-                    self.buffers.release(piece);
-                }
-                self.receive_ended(key, result)
-            }
+        match piece {
+            Some(piece) if wants && reaped.result > 0 => return Some(Received::Bytes(key, piece)),
+            Some(piece) => self.buffers.release(piece),
+            None => {}
         }
+        if wants {
+            return self.receive_ended(key, reaped.result);
+        }
+        self.release_if_idle(key);
+        None
     }
 
     fn receive_ended(&mut self, key: Key, result: i32) -> Option<Received> {
@@ -367,27 +397,44 @@ impl UringReactor {
 
     fn writable(&mut self, key: Key) -> Option<Completion<'static, Socket>> {
         let entry = self.sockets.get_mut(key)?;
-        entry.blocked = false;
+        entry.polling = false;
         if entry.closing {
             self.release_if_idle(key);
             return None;
         }
+        entry.blocked = false;
         Some(Completion::Writable { key })
+    }
+
+    fn made(&mut self, made: Made) -> Option<Completion<'static, Socket>> {
+        match made {
+            Made::Closed { key } => Some(Completion::Closed { key }),
+            Made::Unsent { key } => {
+                let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
+                Some(Completion::Unsent { key, rest, error })
+            }
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        !self.queue.is_empty() || !self.reaped.is_empty() || !self.accepted.is_empty()
     }
 
     /// Spins for the time that `busy_poll` allows, then sleeps.
     fn enter_busily(&mut self, timeout: Option<Duration>) {
         let start = self.clock.now();
         let spin = timeout.map_or(self.busy_poll, |timeout| timeout.min(self.busy_poll));
-        loop {
-            self.enter(0, None);
-            if !self.reaped.is_empty() || !self.queue.is_empty() {
-                return;
-            }
+        self.enter(Enter::Poll);
+        while !self.has_news() && self.failure.is_none() {
             let spent = self.clock.now() - start;
             if spent >= spin {
-                return self.enter(1, timeout.map(|timeout| timeout.saturating_sub(spent)));
+                let rest = timeout.map(|timeout| timeout.saturating_sub(spent));
+                return self.enter(Enter::Wait(rest));
             }
+            if self.ring.has_news() {
+                self.enter(Enter::Poll);
+            }
+            std::hint::spin_loop();
         }
     }
 }
@@ -397,36 +444,15 @@ impl Reactor for UringReactor {
     type Socket = Socket;
 
     fn listen(&mut self, number: usize, listener: Listener) -> io::Result<()> {
-        if self.listeners.len() <= number {
-            self.listeners.resize_with(number + 1, || None);
-        }
-        if self.listeners[number].is_some() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        self.listeners[number] =
-            Some(Accepting { listener, armed: false, resting: false, closing: false });
-        self.arm_accept(number);
-        Ok(())
+        self.begin_accepting(number, listener)
     }
 
     fn resume_accept(&mut self, number: usize) {
-        if let Some(Some(accepting)) = self.listeners.get_mut(number)
-            && std::mem::take(&mut accepting.resting)
-        {
-            self.arm_accept(number);
-        }
+        self.go_on_accepting(number);
     }
 
     fn unlisten(&mut self, number: usize) {
-        let Some(Some(accepting)) = self.listeners.get_mut(number) else { return };
-        if accepting.armed {
-            accepting.closing = true;
-            self.cancel(Operation::Accept, number as u64);
-            // The port is free when this returns, whatever the ring still holds.
-            self.submit();
-        } else {
-            self.listeners[number] = None;
-        }
+        self.end_accepting(number);
     }
 
     fn open(&mut self, key: Key, socket: Socket) -> io::Result<()> {
@@ -439,13 +465,10 @@ impl Reactor for UringReactor {
         if bytes.is_empty() {
             return;
         }
-        if self.settle(key) {
-            self.push_send(key, |batch, fd| batch.send(key, fd, bytes));
-        } else if self.sockets.get_mut(key).is_some() {
-            let rest = std::mem::take(bytes);
-            self.queue.push_back(Made::Unsent { key, rest, error: None });
-        } else {
-            bytes.clear();
+        match self.settle(key) {
+            Room::Open => self.push_send(key, |batch, fd| batch.send(key, fd, bytes)),
+            Room::Refused => self.give_back(key, std::mem::take(bytes)),
+            Room::Nobody => bytes.clear(),
         }
     }
 
@@ -453,23 +476,25 @@ impl Reactor for UringReactor {
         if bytes.is_empty() {
             return;
         }
-        if self.settle(key) {
-            self.push_send(key, |batch, fd| batch.send_shared(key, fd, bytes));
-        } else if self.sockets.get_mut(key).is_some() {
-            let mut rest = Outbox::default();
-            rest.push_shared(bytes.clone(), 0);
-            self.queue.push_back(Made::Unsent { key, rest, error: None });
+        match self.settle(key) {
+            Room::Open => self.push_send(key, |batch, fd| batch.send_shared(key, fd, bytes)),
+            Room::Refused => {
+                let mut rest = Outbox::default();
+                rest.push_shared(bytes.clone(), 0);
+                self.give_back(key, rest);
+            }
+            Room::Nobody => {}
         }
     }
 
     fn is_blocked(&mut self, key: Key) -> bool {
-        self.settle(key);
-        self.sockets.get_mut(key).is_some_and(|entry| entry.blocked)
+        self.settle(key) == Room::Refused
     }
 
     fn pause(&mut self, key: Key) {
         let Some(entry) = self.sockets.get_mut(key) else { return };
-        if std::mem::replace(&mut entry.wanted, false) && entry.receiving {
+        let wanted = std::mem::replace(&mut entry.wanted, false);
+        if wanted && entry.receiving && !entry.closing {
             self.cancel(Operation::Receive, key.pack());
         }
     }
@@ -481,7 +506,9 @@ impl Reactor for UringReactor {
     }
 
     fn shutdown(&mut self, key: Key) {
-        self.ending.push((key, Ending::Shutdown));
+        if self.sockets.get_mut(key).is_some_and(|entry| !entry.closing) {
+            self.ending.push((key, Ending::Shutdown));
+        }
     }
 
     fn close(&mut self, key: Key) {
@@ -489,11 +516,12 @@ impl Reactor for UringReactor {
         if std::mem::replace(&mut entry.closing, true) {
             return;
         }
-        let (receiving, blocked) = (entry.receiving, entry.blocked);
+        self.closing += 1;
+        let (receiving, polling) = (entry.receiving, entry.polling);
         if receiving {
             self.cancel(Operation::Receive, key.pack());
         }
-        if blocked {
+        if polling {
             self.cancel(Operation::Writable, key.pack());
         }
         self.ending.push((key, Ending::Close));
@@ -501,34 +529,41 @@ impl Reactor for UringReactor {
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.take_back_lent();
-        for key in std::mem::take(&mut self.starved) {
-            self.arm_receive(key);
+        self.receive_on();
+        if self.has_news() || !self.ending.is_empty() {
+            self.enter(Enter::Poll);
         }
-        if !self.ending.is_empty() {
-            self.submit();
-        }
-        if !self.queue.is_empty() || !self.reaped.is_empty() {
-            self.enter(0, None);
-        } else if self.busy_poll.is_zero() {
-            self.enter(1, timeout);
-        } else {
-            self.enter_busily(timeout);
+        if !self.has_news() {
+            if self.busy_poll.is_zero() {
+                self.enter(Enter::Wait(timeout));
+            } else {
+                self.enter_busily(timeout);
+            }
         }
         self.now = self.clock.now();
-        Ok(())
+        match self.failure {
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => Ok(()),
+        }
     }
 
     fn next(&mut self) -> Option<Completion<'_, Socket>> {
         self.take_back_lent();
         loop {
             if let Some(made) = self.queue.pop_front() {
-                return Some(match made {
-                    Made::Unsent { key, rest, error } => Completion::Unsent { key, rest, error },
-                    Made::Closed { key } => Completion::Closed { key },
-                });
+                match self.made(made) {
+                    Some(completion) => return Some(completion),
+                    None => continue,
+                }
+            }
+            if let Some((number, result)) = self.accepted.pop_front() {
+                match self.accepted(number, result) {
+                    Some(completion) => return Some(completion),
+                    None => continue,
+                }
             }
             let reaped = self.reaped.pop_front()?;
-            match Operation::of(reaped.user_data) {
+            match reaped.operation() {
                 Operation::Receive => match self.received(reaped) {
                     Some(Received::Bytes(key, piece)) => {
                         self.lent = Some((key, piece));
@@ -540,13 +575,8 @@ impl Reactor for UringReactor {
                     }
                     None => {}
                 },
-                Operation::Accept => {
-                    if let Some(completion) = self.accepted(reaped) {
-                        return Some(completion);
-                    }
-                }
                 Operation::Writable => {
-                    let key = Key::unpack(reaped.user_data & PAYLOAD);
+                    let key = Key::unpack(reaped.payload());
                     if let Some(completion) = self.writable(key) {
                         return Some(completion);
                     }
@@ -556,7 +586,8 @@ impl Reactor for UringReactor {
                     self.arm_wake();
                     return Some(Completion::Woken);
                 }
-                Operation::Send | Operation::Cancel => {}
+                // Dealt with when they were reaped.
+                Operation::Accept | Operation::Send | Operation::Cancel => {}
             }
         }
     }
@@ -571,6 +602,14 @@ impl Reactor for UringReactor {
     }
 }
 
+impl Drop for UringReactor {
+    fn drop(&mut self) {
+        // Connections that have been accepted and not been looked at are closed, too.
+        self.ring.cancel_all();
+        self.reap();
+    }
+}
+
 impl Entry {
     fn new(socket: Socket) -> Self {
         Self {
@@ -579,10 +618,20 @@ impl Entry {
             wanted: true,
             ended: false,
             blocked: false,
+            polling: false,
             closing: false,
+            unsent: Unsent::default(),
             batch: 0,
         }
     }
+}
+
+/// What becomes of a send to this socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Open,
+    Refused,
+    Nobody,
 }
 
 enum Received {
@@ -590,168 +639,37 @@ enum Received {
     End(Key, Option<io::Error>),
 }
 
-/// What a completion is of: the top byte of its `user_data`. The rest is a key or a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
-    Receive,
-    Send,
-    Accept,
-    Writable,
-    Wake,
-    Cancel,
-}
+/// After so many calls in a row without any effect the kernel will not recover.
+const MAX_FRUITLESS_ENTERS: u32 = 1000;
 
-impl Operation {
-    pub(super) fn tag(self, payload: u64) -> u64 {
-        debug_assert_eq!(payload & !PAYLOAD, 0);
-        (self as u64) << 56 | payload
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn of(user_data: u64) -> Self {
-        match user_data >> 56 {
-            0 => Self::Receive,
-            1 => Self::Send,
-            2 => Self::Accept,
-            3 => Self::Writable,
-            4 => Self::Wake,
-            _ => Self::Cancel,
-        }
-    }
-}
+    struct Moved(UringReactor);
 
-/// The ring, and whether it can bound what a multishot receive brings at once.
-struct Ring(IoUring, bool);
+    // SAFETY: not kept. The kernel refuses the calls of any thread but the first, which is what
+    // the test needs: a ring that cannot go on.
+    unsafe impl Send for Moved {}
 
-impl std::fmt::Debug for Ring {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Ring(bounded: {})", self.1)
-    }
-}
-
-impl Ring {
-    fn new() -> io::Result<Self> {
-        let mut ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_submit_all()
-            .setup_clamp()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)
-            .map_err(|error| explain("a ring with DEFER_TASKRUN (Linux 6.1)", &error))?;
-        let parameters = ring.params();
-        let features = [
-            (parameters.is_feature_nodrop(), "NODROP"),
-            (parameters.is_feature_ext_arg(), "EXT_ARG"),
-            (parameters.is_feature_fast_poll(), "FAST_POLL"),
-            (parameters.is_feature_skip_cqe_on_success(), "CQE_SKIP"),
-        ];
-        if let Some((_, name)) = features.iter().find(|(has, _)| !has) {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, format!("lacks {name}")));
-        }
-        probe_operations(&ring)?;
-        let _ = ring.submitter().register_ring_fd();
-        let bounded = probe_bounded_receive(&mut ring).unwrap_or(false);
-        Ok(Self(ring, bounded))
-    }
-
-    fn push(&mut self, entry: &squeue::Entry) -> Result<(), squeue::PushError> {
-        // SAFETY: descriptors and memory in an entry outlive its operation: sends end while they
-        // are submitted, and `Batch` keeps their bytes until then; receives and polls hold no
-        // memory of ours but the buffer ring; a descriptor is closed after the last completion
-        // of the operations on it.
-        unsafe { self.0.submission().push(entry) }
-    }
-
-    fn pop(&mut self) -> Option<Reaped> {
-        self.0.completion().next().map(|entry| Reaped {
-            user_data: entry.user_data(),
-            result: entry.result(),
-            flags: entry.flags(),
-        })
-    }
-
-    fn enter(&mut self, want: usize, timeout: Option<Duration>) -> io::Result<usize> {
-        match timeout {
-            Some(timeout) if want > 0 => {
-                let timeout = types::Timespec::from(timeout);
-                let args = types::SubmitArgs::new().timespec(&timeout);
-                self.0.submitter().submit_with_args(want, &args)
+    #[test]
+    fn a_ring_that_cannot_go_on_is_an_error_of_wait_and_nothing_spins() {
+        let reactor = match UringReactor::new(&Config::default()) {
+            Ok(reactor) => Moved(reactor),
+            Err(error) => return eprintln!("skipped: {error}"),
+        };
+        let elsewhere = std::thread::spawn(move || {
+            let mut moved = reactor;
+            let reactor = &mut moved.0;
+            for number in 0..2 * ring::SUBMISSIONS {
+                reactor.cancel(Operation::Accept, u64::from(number));
             }
-            _ => self.0.submit_and_wait(want),
-        }
-    }
-
-    /// Whether the kernel has taken every submission, and keeps no completion back.
-    fn is_drained(&mut self) -> bool {
-        let submissions = self.0.submission();
-        submissions.is_empty() && !submissions.cq_overflow()
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        // The kernel tears a ring down in the background. This makes it let go of all buffers
-        // and sockets now.
-        let all = types::CancelBuilder::any();
-        let _ = self.0.submitter().register_sync_cancel(Some(types::Timespec::new().sec(1)), all);
+            let first = reactor.wait(None).map_err(|error| error.kind());
+            let second = reactor.wait(None).map_err(|error| error.kind());
+            assert!(first.is_err(), "{first:?}");
+            assert_eq!(first, second);
+            assert!(reactor.next().is_none());
+        });
+        elsewhere.join().unwrap();
     }
 }
-
-fn probe_operations(ring: &IoUring) -> io::Result<()> {
-    let mut probe = io_uring::Probe::new();
-    ring.submitter().register_probe(&mut probe)?;
-    let needed = [
-        (opcode::RecvMulti::CODE, "RECV"),
-        (opcode::Send::CODE, "SEND"),
-        (opcode::SendMsg::CODE, "SENDMSG"),
-        (opcode::AcceptMulti::CODE, "ACCEPT"),
-        (opcode::PollAdd::CODE, "POLL_ADD"),
-        (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
-        // Came with Linux 6.0, as multishot receives did, which have no probe of their own.
-        (opcode::SendZc::CODE, "SEND_ZC"),
-    ];
-    match needed.iter().find(|(code, _)| !probe.is_supported(*code)) {
-        Some((_, name)) => {
-            let text = format!("lacks the operation {name} (Linux 6.0)");
-            Err(io::Error::new(io::ErrorKind::Unsupported, text))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Whether a multishot receive can be told to end after so many bytes (Linux 6.17). Asked with a
-/// receive on a descriptor that is no socket: EINVAL comes from an unknown field, before that.
-fn probe_bounded_receive(ring: &mut IoUring) -> io::Result<bool> {
-    let file = sys::EventFd::new()?;
-    let mut receive = opcode::RecvMulti::new(types::Fd(file.as_raw_fd()), buffers::GROUP).build();
-    limit_multishot(&mut receive, 1);
-    // SAFETY: the descriptor outlives the operation, which fails while it is submitted.
-    unsafe { ring.submission().push(&receive) }.map_err(io::Error::other)?;
-    ring.submit_and_wait(1)?;
-    let result = ring.completion().next().map(|entry| entry.result());
-    Ok(result == Some(-libc::ENOTSOCK))
-}
-
-/// Ends a multishot receive after `bytes`: the field `optlen`, which the crate does not name.
-fn limit_multishot(entry: &mut squeue::Entry, bytes: u32) {
-    const OPTLEN: usize = 44;
-    const { assert!(size_of::<squeue::Entry>() == 64) };
-    let field = (&raw mut *entry).cast::<u8>();
-    // SAFETY: inside of the entry, which has the layout of the kernel's `io_uring_sqe`.
-    let field = unsafe { field.add(OPTLEN) };
-    // SAFETY: four bytes at an offset that is a multiple of four; any value is valid.
-    unsafe { field.cast::<u32>().write(bytes) };
-}
-
-fn explain(what: &str, error: &io::Error) -> io::Error {
-    let hint = match error.raw_os_error() {
-        Some(libc::EPERM) => ": forbidden here (container policy or kernel.io_uring_disabled)",
-        Some(libc::ENOMEM) => ": raise the limit on locked memory (ulimit -l)",
-        _ => "",
-    };
-    io::Error::new(error.kind(), format!("io_uring: {what}: {error}{hint}"))
-}
-
-const PAYLOAD: u64 = (1 << 56) - 1;
-const SUBMISSIONS: u32 = 256;
-const COMPLETIONS: u32 = 4096;

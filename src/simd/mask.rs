@@ -18,7 +18,6 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4], phase: usize) {
     // Little-endian whatever the machine, so that turning right drops the key's first bytes.
     let rotation = [0, 8, 16, 24][phase & 3];
     let word = u32::from_le_bytes(key).rotate_right(rotation);
-    let key = word.to_le_bytes();
 
     let (blocks, rest) = bytes.as_chunks_mut::<32>();
     for block in blocks {
@@ -26,12 +25,61 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4], phase: usize) {
             *four = (u32::from_le_bytes(*four) ^ word).to_le_bytes();
         }
     }
-    let (fours, rest) = rest.as_chunks_mut::<4>();
-    for four in fours {
-        *four = (u32::from_le_bytes(*four) ^ word).to_le_bytes();
+    mask_short(rest, word);
+}
+
+/// Masks fewer than 32 bytes, the way most messages are: without a loop if there are four or more.
+///
+/// ```text
+/// 20 bytes   0        8       12      16      20
+///            ├─ front ─┼─ front ┄┼╌╌╌╌╌╌╌┼╌╌╌╌╌╌╌┤      what overlaps is read before it is written,
+///                      ├╌╌╌╌╌╌╌ back ────┼─ back ─┤      and gets the same from both
+/// ```
+#[inline]
+fn mask_short(bytes: &mut [u8], word: u32) {
+    let length = bytes.len();
+    if length >= 16 {
+        let front = masked(bytes, 0, double(word));
+        let second = masked(bytes, 8, double(word));
+        let third = masked(bytes, length - 16, double(word.rotate_right(phase_bits(length))));
+        let back = masked(bytes, length - 8, double(word.rotate_right(phase_bits(length))));
+        put(bytes, 0, front);
+        put(bytes, 8, second);
+        put(bytes, length - 16, third);
+        put(bytes, length - 8, back);
+    } else if length >= 8 {
+        let front = masked(bytes, 0, double(word));
+        let back = masked(bytes, length - 8, double(word.rotate_right(phase_bits(length))));
+        put(bytes, 0, front);
+        put(bytes, length - 8, back);
+    } else {
+        for (byte, key) in bytes.iter_mut().zip(word.to_le_bytes().iter().cycle()) {
+            *byte ^= key;
+        }
     }
-    for (byte, key) in rest.iter_mut().zip(key) {
-        *byte ^= key;
+}
+
+/// How far the key has turned at a place that is `length` minus a multiple of four.
+#[inline]
+fn phase_bits(length: usize) -> u32 {
+    [0, 8, 16, 24][length & 3]
+}
+
+#[inline]
+fn double(word: u32) -> u64 {
+    u64::from(word) << 32 | u64::from(word)
+}
+
+#[inline]
+fn masked(bytes: &[u8], at: usize, twice: u64) -> [u8; 8] {
+    let eight = bytes[at..].first_chunk().copied().unwrap_or_default();
+    (u64::from_le_bytes(eight) ^ twice).to_le_bytes()
+}
+
+#[inline]
+fn put(bytes: &mut [u8], at: usize, eight: [u8; 8]) {
+    if let Some(place) = bytes[at..].first_chunk_mut() {
+        *place = eight;
     }
 }
 

@@ -10,11 +10,12 @@ use super::{
     frame::ReceivedHeader,
     partial::{Partial, Released, Taken},
 };
+use crate::simd;
 
 /// Reads frames and joins them to messages.
 ///
-/// Call [`Decoder::next`] with what it has not consumed until it returns no event; then all input
-/// is consumed.
+/// Call [`Decoder::next`] with what it has not consumed, be it nothing, until it returns no event;
+/// then all input is consumed, and what the last event borrowed of the decoder has been freed.
 ///
 /// ```
 /// use sockeye::ws::{Decoder, Event, Limits, Message, Role};
@@ -95,10 +96,29 @@ impl Decoder {
     /// What the peer did wrong; again and again. [`Error::close_code`] answers it.
     #[inline]
     pub fn next<'a>(&'a mut self, input: &'a mut [u8], limits: &Limits) -> Result<Step<'a>, Error> {
-        match self.state {
-            State::Rest => self.next_at_rest(input, limits),
+        match (&self.state, self.role) {
+            (State::Rest, Role::Server) => match short_message(input, limits) {
+                Some(length) => Self::next_short(input, length).or_else(|error| self.fail(error)),
+                None => self.next_at_rest(input, limits),
+            },
+            (State::Rest, Role::Client) => self.next_at_rest(input, limits),
             _ => self.next_elsewhere(input, limits),
         }
+    }
+
+    /// The short way of what arrives most: a whole message of at most 125 bytes, in one frame.
+    #[inline]
+    fn next_short(input: &mut [u8], length: usize) -> Result<Step<'_>, Error> {
+        let [first, _, k0, k1, k2, k3, payload @ ..] = input else {
+            return Ok(Step { consumed: 0, event: None });
+        };
+        let payload = &mut payload[..length];
+        simd::mask(payload, [*k0, *k1, *k2, *k3], 0);
+        let message = match *first == SHORT_TEXT {
+            true => Message::Text(simd::from_utf8(payload).map_err(|_| Error::InvalidUtf8)?),
+            false => Message::Binary(payload),
+        };
+        Ok(Step { consumed: SHORT_HEADER_BYTES + length, event: Some(Event::Message(message)) })
     }
 
     /// Whether no frame and no message has begun that is not complete.
@@ -111,7 +131,8 @@ impl Decoder {
         }
     }
 
-    /// The memory that an incomplete frame or message takes; zero between them.
+    /// The memory that an incomplete frame or message takes, or one lent by the last call; else
+    /// zero.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.state {
@@ -120,7 +141,6 @@ impl Decoder {
         }
     }
 
-    #[inline]
     fn next_at_rest<'a>(
         &'a mut self,
         input: &'a mut [u8],
@@ -200,6 +220,23 @@ impl Decoder {
         Err(error)
     }
 }
+
+/// The payload length of a client's message that is whole, in one frame with a short header, and
+/// within the limits. What is anything else goes the long way, and is judged there.
+#[inline]
+fn short_message(input: &[u8], limits: &Limits) -> Option<usize> {
+    let &[SHORT_TEXT | SHORT_BINARY, second @ 0x80..=0xfd, ..] = input else { return None };
+    let length = usize::from(second & 0x7f);
+    let is_whole = input.len() >= SHORT_HEADER_BYTES + length;
+    (is_whole && length <= limits.max_payload_length).then_some(length)
+}
+
+/// FIN and the opcode of a text.
+const SHORT_TEXT: u8 = 0x81;
+/// FIN and the opcode of binary data.
+const SHORT_BINARY: u8 = 0x82;
+/// Two bytes, and the masking-key.
+const SHORT_HEADER_BYTES: usize = 6;
 
 const _: () = assert!(size_of::<Decoder>() <= 32);
 

@@ -6,6 +6,11 @@ use super::CloseCode;
 
 /// A fault of the peer's. The connection can only send [`Error::close_code`] and end
 /// (RFC 6455 §7.1.7).
+///
+/// ```
+/// use sockeye::ws::{CloseCode, Error};
+/// assert_eq!(Error::InvalidUtf8.close_code(), CloseCode::INVALID_PAYLOAD);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// A reserved bit of a frame header is set (RFC 6455 §5.2).

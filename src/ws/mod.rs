@@ -1,7 +1,7 @@
 //! WebSocket without I/O (RFC 6455): bytes in, events and bytes out, for both roles.
 //!
 //! Reading: [`Decoder`] turns received bytes into [`Event`]s, unmasked and checked in place.
-//! Writing: [`append_frame`], [`append_close`] and [`frame`]. Opening: [`Opening`] and [`Origin`]
+//! Writing: [`append_frame`], [`append_close`] and [`frame()`]. Opening: [`Opening`] and [`Origin`]
 //! for servers, [`ClientHandshake`] for clients. The closing handshake is its user's: this floor
 //! says what arrived, and writes what it is told to.
 

@@ -1,6 +1,12 @@
 //! [`Opcode`]: what a frame carries (RFC 6455 §5.2, §11.8).
 
 /// What a frame carries.
+///
+/// ```
+/// use sockeye::ws::Opcode;
+/// assert_eq!(Opcode::from_bits(0x9), Some(Opcode::Ping));
+/// assert!(Opcode::Ping.is_control() && !Opcode::Text.is_control());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Opcode {

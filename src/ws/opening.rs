@@ -22,6 +22,23 @@ use crate::{
 };
 
 /// A request that asks for a WebSocket, and may have it as far as the protocol goes.
+///
+/// ```
+/// use sockeye::{base::Outbox, http, ws::{HandshakeError, Opening, append_accept}};
+/// let mut input = *b"GET / HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\n\
+///     Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+///     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: soap, chat\r\n\r\n";
+/// let (mut decoder, mut slots) = (http::Decoder::default(), http::HeaderSlots::new());
+/// let step = decoder.next(&mut input, &mut slots, &http::Limits::default()).unwrap();
+/// let Some(http::Event::Request(head)) = step.event else { panic!("a request") };
+///
+/// let opening = Opening::read(&head)?;
+/// let protocol = opening.protocols().find(|protocol| *protocol == "chat");
+/// let (mut outbox, date) = (Outbox::default(), http::Date::from_unix(0));
+/// append_accept(&mut outbox, opening.accept(), protocol, [], &date).unwrap();
+/// assert!(outbox.contiguous().unwrap().starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
+/// # Ok::<(), HandshakeError>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Opening<'a> {
     head: RequestHead<'a>,
@@ -39,6 +56,12 @@ pub struct Opening<'a> {
 pub struct Accept([u8; 28]);
 
 /// Why a request does not open a WebSocket.
+///
+/// ```
+/// use sockeye::{http::Status, ws::HandshakeError};
+/// assert_eq!(HandshakeError::Version.status(), Status::UPGRADE_REQUIRED);
+/// assert!(HandshakeError::Version.fields().contains(&("Sec-WebSocket-Version", b"13")));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeError {
     /// The method is not GET.

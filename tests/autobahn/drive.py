@@ -60,9 +60,9 @@ class Echo:
         return None
 
 
-def environment():
+def environment(**changes):
     excluded = [*EXPECTED["excluded"], *os.environ.get("AUTOBAHN_EXCLUDE", "").split()]
-    return {**os.environ, "AUTOBAHN_EXCLUDE": " ".join(excluded)}
+    return {**os.environ, "AUTOBAHN_EXCLUDE": " ".join(excluded), **changes}
 
 
 def free_port():
@@ -70,40 +70,59 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def run_server(outdir, cases, backend, workers):
-    echo = Echo(backend, workers, outdir / "echo.log")
+def run_server(outdir, cases, settings, changes):
+    """The exit status of the suite, and what was wrong with the server."""
+    echo = Echo(*settings, outdir / "echo.log")
     try:
-        run = subprocess.run([HERE / "run.sh", echo.url, outdir, *cases], env=environment())
+        suite = [HERE / "run.sh", echo.url, outdir, *cases]
+        status = subprocess.run(suite, env=environment(**changes)).returncode
     finally:
         fault = echo.stop()
-    return [f"run.sh exited with {run.returncode}"] * (run.returncode != 0) + [fault] * bool(fault)
+    return status, [fault] if fault else []
 
 
-def run_client(outdir, cases):
+def run_client(outdir, cases, _settings, changes):
+    """The exit status of the suite."""
     url = f"ws://127.0.0.1:{free_port()}"
     client = [EXAMPLES / "autobahn_client", url, "--agent", "sockeye"]
-    suite = [HERE / "run-client.sh", url, outdir, *cases]
-    run = subprocess.run([*suite, "--", *client], env=environment())
-    return [f"run-client.sh exited with {run.returncode}"] * (run.returncode != 0)
+    suite = [HERE / "run-client.sh", url, outdir, *cases, "--", *client]
+    return subprocess.run(suite, env=environment(**changes)).returncode, []
+
+
+def attempt(role, settings, cases, outdir, **changes):
+    """The result of each case, and what was wrong besides."""
+    outdir.mkdir(parents=True, exist_ok=True)
+    report = outdir / "index.json"
+    report.unlink(missing_ok=True)
+    run = {"server": run_server, "client": run_client}[role]
+    status, faults = run(outdir, cases, settings, changes)
+    agents = json.loads(report.read_text()) if report.exists() else {}
+    results = next(iter(agents.values()), {})
+    if not results:
+        faults.append("no case ran")
+    if status != 0 and not any(faults_of(case, result) for case, result in results.items()):
+        faults.append(f"the suite exited with {status}")
+    return results, faults
 
 
 def faults_of(case, result):
     """What is not as expected of a case that ran."""
     accepted = ("OK", "INFORMATIONAL") if case in EXPECTED["informational"] else ("OK",)
-    for what in "behavior", "behaviorClose":
-        if result[what] not in accepted:
-            yield f"{case}: {what} is {result[what]}"
+    faults = [
+        f"{case}: {what} is {result[what]}"
+        for what in ("behavior", "behaviorClose")
+        if result[what] not in accepted
+    ]
     if any(fnmatch.fnmatchcase(case, pattern) for pattern in EXPECTED["excluded"]):
-        yield f"{case}: ran, but is said to be left out"
+        faults.append(f"{case}: ran, but is said to be left out")
+    return faults
 
 
-def faults_of_counts(results, cases):
+def faults_of_counts(results):
     """Whether all cases ran that are expected to."""
-    if not results:
-        yield "no case ran"
     for category, count in EXPECTED["counts"].items():
         ran = sum(1 for case in results if case.startswith(f"{category}."))
-        if not cases and ran != count:
+        if ran != count:
             yield f"{ran} cases ran of category {category}, not {count}"
 
 
@@ -114,22 +133,33 @@ def main():
         sys.exit(__doc__)
     settings, cases = rest[:takes], rest[takes:]
     outdir = TARGET / "autobahn" / "-".join([role, *settings])
-    outdir.mkdir(parents=True, exist_ok=True)
-    report = outdir / "index.json"
-    report.unlink(missing_ok=True)
 
-    run = {"server": run_server, "client": run_client}[role]
-    faults = run(outdir, cases, *settings)
-    agents = json.loads(report.read_text()) if report.exists() else {}
-    results = next(iter(agents.values()), {})
-    by_case = {case: list(faults_of(case, result)) for case, result in results.items()}
-    faults += faults_of_counts(results, cases)
+    results, faults = attempt(role, settings, cases, outdir)
+    if not cases:
+        faults += faults_of_counts(results)
+    # The suite gives up a case after half a second, which a busy machine may need for itself.
+    late = [
+        case
+        for case, result in results.items()
+        if faults_of(case, result) and result["duration"] >= PATIENCE
+    ]
+    if 0 < len(late) <= MAX_LATE:
+        print("once more, because the suite has lost its patience:", *late)
+        again, more = attempt(role, settings, late, outdir / "again", AUTOBAHN_JOBS="1")
+        results.update(again)
+        faults += more
 
-    for fault in [*faults, *(fault for case in by_case.values() for fault in case)]:
+    by_case = [faults_of(case, result) for case, result in results.items()]
+    for fault in sum(by_case, faults):
         print("UNEXPECTED", fault)
-    failed = sum(1 for case in by_case.values() if case)
+    failed = sum(1 for case in by_case if case)
     print(f"{len(results) - failed} passed, {failed + len(faults)} failed")
     sys.exit(1 if faults or failed else 0)
+
+
+# Milliseconds after which the suite gives up the first of its cases.
+PATIENCE = 500
+MAX_LATE = 5
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ impl Service {
                 Some(Event::Body(_) | Event::End) => {}
             }
             match self.core.connections.get(key).map(|connection| connection.stage) {
-                Some(Stage::Http) if self.core.connections.goes_on(key).is_some() => {}
+                Some(Stage::Http) if self.core.goes_on(key).is_some() => {}
                 Some(Stage::Http | Stage::Answering) => break,
                 Some(Stage::WebSocket) => return done,
                 _ => return input.len(),
@@ -118,7 +118,7 @@ impl Service {
                 let request = Request {
                     head: *head,
                     parameters: found.parameters,
-                    remote_addr: self.core.connections.get(key).and_then(|c| c.peer),
+                    remote_addr: self.core.connections.get(key).and_then(|c| c.peer.address()),
                     remote: &self.core.remote,
                     worker: self.core.worker,
                 };
@@ -164,7 +164,7 @@ impl Service {
         let request = Request {
             head: *head,
             parameters: found.parameters,
-            remote_addr: self.core.connections.get(key).and_then(|c| c.peer),
+            remote_addr: self.core.connections.get(key).and_then(|c| c.peer.address()),
             remote: &self.core.remote,
             worker: self.core.worker,
         };

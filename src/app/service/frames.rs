@@ -36,7 +36,7 @@ impl Service {
             } else if let Event::Close(status) = event {
                 self.core.peer_closed(key, status);
             }
-            match self.core.connections.goes_on(key) {
+            match self.core.goes_on(key) {
                 Some(now) => stage = now,
                 None => break self.core.connections.get(key).is_some_and(Connection::is_decoded),
             }

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Service;
-use crate::app::{Context, Dropped, SendStatus, remote::Letter};
+use crate::app::{Context, Dropped, SendStatus, endpoint::Endpoint, remote::Letter};
 
 impl Service {
     /// Does what a letter asks for.
@@ -23,18 +23,28 @@ impl Service {
             }
             Letter::Abort { id } => self.abort_socket(id.key()),
             Letter::Answer { ticket, verdict } => self.judge(ticket, verdict),
-            Letter::Run(function) => {
-                let mut context = Context(&mut self.core);
-                if catch_unwind(AssertUnwindSafe(|| function(&mut context))).is_err() {
-                    self.core.stats.handler_panics += 1;
-                    log::error!(worker = self.core.worker; "a function of `run_on` panicked");
+            Letter::Run(function) => self.run(|_, context| function(context)),
+            Letter::RunWith { handler, function } => self.run(|routes, context| {
+                let mut handlers = routes.iter_mut().map(|route| route.handler());
+                match handlers.find(|found| (**found).type_id() == handler) {
+                    Some(found) => function(found, context),
+                    None => log::warn!("`run_with` asks for a handler that no route has"),
                 }
-            }
+            }),
             Letter::Shutdown { grace } => {
                 self.grace = Some(self.grace.map_or(grace, |before| before.min(grace)));
             }
         }
         self.say_farewells();
+    }
+
+    /// Calls a function of the application. If it panics, the worker lives on.
+    fn run(&mut self, function: impl FnOnce(&mut [Box<dyn Endpoint>], &mut Context<'_>)) {
+        let Self { core, routes, .. } = self;
+        if catch_unwind(AssertUnwindSafe(|| function(routes, &mut Context(core)))).is_err() {
+            core.stats.handler_panics += 1;
+            log::error!(worker = core.worker; "a function of another thread panicked");
+        }
     }
 
     /// Only what is a WebSocket can be reached by a socket's id.

@@ -1,0 +1,44 @@
+//! [`Unsent`]: what came back of one socket's sends, and has not been told yet.
+
+use std::io;
+
+use crate::base::Outbox;
+
+/// Rule 5 of the contract: everything that came back so far is told at once, so that nothing of
+/// it can come behind what the owner sends later.
+#[derive(Debug, Default)]
+pub(super) struct Unsent {
+    // Boxed, because most sockets never have one.
+    rest: Option<Box<Outbox>>,
+    // The error after which nothing is sent any more.
+    failed: Option<i32>,
+}
+
+impl Unsent {
+    /// Adds to what came back. True if its owner has to be told: there was nothing before.
+    pub(super) fn push(&mut self, bytes: Outbox) -> bool {
+        match &mut self.rest {
+            Some(rest) => rest.append_outbox(bytes),
+            None => {
+                self.rest = Some(Box::new(bytes));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Everything that came back since it was last told, and why.
+    pub(super) fn take(&mut self) -> Option<(Outbox, Option<io::Error>)> {
+        let rest = *self.rest.take()?;
+        Some((rest, self.failed.map(io::Error::from_raw_os_error)))
+    }
+
+    /// From now on nothing is sent, for this reason.
+    pub(super) fn fail(&mut self, error: &io::Error) {
+        self.failed.get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+}
