@@ -18,6 +18,9 @@ mod chart;
 mod compare;
 mod error;
 mod floor;
+mod instructions;
+#[path = "../../benches/kernels/mod.rs"]
+mod kernels;
 mod load;
 mod machine;
 mod options;
@@ -36,6 +39,8 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Serve(options) => serve::run(&options),
         Command::Load(options) => load::run(&options),
+        Command::Instructions(options) => instructions::run(&options),
+        Command::Kernel { name } => instructions::run_kernel(&name),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -19,11 +19,19 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Build the peers, run all servers in turns under the same load, and compare them.
     Compare(Compare),
+    /// Count the instructions of what runs for every message, and compare with the record.
+    Instructions(Instructions),
     /// Run one of the servers of this crate, as `compare` does.
     Serve(Serve),
     /// Run the load generator, as `compare` does.
     #[command(hide = true)]
     Load(loadgen::Options),
+    /// Run one kernel, as `instructions` does under callgrind.
+    #[command(hide = true)]
+    Kernel {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// `perf compare`.
@@ -103,6 +111,23 @@ pub(crate) enum Backend {
     Uring,
     /// epoll.
     Epoll,
+}
+
+/// `perf instructions`.
+#[derive(Debug, Args)]
+pub(crate) struct Instructions {
+    /// Only kernels whose names begin like this
+    #[arg(default_value = "")]
+    pub(crate) beginning: String,
+    /// Write what is counted into the record, with the reason in the commit
+    #[arg(long)]
+    pub(crate) record: bool,
+    /// The record [default: perf/instructions.csv]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// How much more than recorded is too much, in percent
+    #[arg(long, default_value_t = 5.0, value_name = "PERCENT")]
+    pub(crate) tolerance: f64,
 }
 
 /// `perf serve`.
@@ -195,6 +220,7 @@ Examples:
   perf compare --quick                             two minutes, to see whether it works
   perf compare --shape echo-20b --peers uwebsockets --rounds 9
   perf compare --list                              what can be measured
+  perf instructions                                what the kernels cost, machine or no machine
   perf serve uring --port 9001 --mode broadcast    one of our servers alone";
 
 #[cfg(test)]
