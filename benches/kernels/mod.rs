@@ -148,22 +148,6 @@ fn requests() -> Vec<Kernel> {
         outbox.clear();
         length
     });
-    let date = http::Date::from_unix(784_111_777);
-    let mut outbox = Outbox::default();
-    let mut decoder = http::Decoder::default();
-    let hello = Kernel::new("request and response", 1, move || {
-        let mut input = GET.to_vec();
-        let mut slots = HeaderSlots::new();
-        let step = decoder.next(&mut input, &mut slots, &limits).expect("a good request");
-        let Some(http::Event::Request(head)) = step.event else { return 0 };
-        let mut writer = ResponseWriter::new(&mut outbox, &date, head.exchange());
-        let sent =
-            writer.send(Status::OK, [("Content-Type", &b"text/plain"[..])], b"Hello, world!");
-        sent.expect("good fields");
-        let length = outbox.len();
-        outbox.clear();
-        length
-    });
     let mut router = Router::default();
     for (number, pattern) in ROUTES.iter().enumerate() {
         router.add("GET", pattern, number).expect("a good pattern");
@@ -172,7 +156,37 @@ fn requests() -> Vec<Kernel> {
         let find = |path| router.find("GET", black_box(path)).map_or(0, |found| *found.value);
         PATHS.map(find).iter().sum()
     });
-    vec![handshake, hello, routing]
+    vec![handshake, pipelined_requests(), routing]
+}
+
+fn pipelined_requests() -> Kernel {
+    let limits = http::Limits::default();
+    let date = http::Date::from_unix(784_111_777);
+    let (requests, mut outbox) = (GET.repeat(16), Outbox::default());
+    let mut decoder = http::Decoder::default();
+    Kernel::new("requests and responses", 16, move || {
+        let mut input = requests.clone();
+        let mut rest = &mut input[..];
+        loop {
+            let mut slots = HeaderSlots::new();
+            let step = decoder.next(rest, &mut slots, &limits).expect("good requests");
+            let consumed = step.consumed;
+            match step.event {
+                Some(http::Event::Request(head)) => {
+                    let fields = [("Content-Type", &b"text/plain"[..])];
+                    let mut writer = ResponseWriter::new(&mut outbox, &date, head.exchange());
+                    let sent = writer.send(Status::OK, fields, b"Hello, world!");
+                    sent.expect("good fields");
+                }
+                Some(_) => {}
+                None => break,
+            }
+            rest = &mut rest[consumed..];
+        }
+        let length = outbox.len();
+        outbox.clear();
+        length
+    })
 }
 
 fn fanouts() -> Vec<Kernel> {
