@@ -90,11 +90,12 @@ pub mod simd;
 pub mod ws;
 
 pub use app::{
-    App, Backend, Close, Context, Dropped, Error, Limits, OnMessage, Origin, PendingUpgrade,
-    Prepared, Remote, Request, Response, Result, Running, SendError, SendStatus, Server, SocketId,
-    Stats, Upgrade, WebSocket, WebSocketConfig, WebSocketHandler, on_message,
+    App, Backend, BodySource, Close, CompressionConfig, Compressor, Context, Decompressor, Dropped,
+    Error, Files, HttpExchange, HttpHandler, Limits, OnMessage, Origin, PendingUpgrade, Prepared,
+    Remote, Reply, Request, Responder, Response, Result, Running, SendError, SendStatus, Server,
+    SocketId, Stats, Upgrade, WebSocket, WebSocketConfig, WebSocketHandler, on_message,
 };
-pub use http::{Limits as HttpLimits, Status};
+pub use http::{Limits as HttpLimits, ResponseError, Status};
 pub use pubsub::{Error as TopicError, Limits as TopicLimits};
 pub use reactor::Address;
 pub use ws::{CloseCode, Message, OriginError};

@@ -131,6 +131,7 @@ conformance! {
         slow_peers::a_large_echo_is_complete,
         slow_peers::several_sends_come_back_in_order,
         slow_peers::several_sends_before_the_first_refusal_come_back_at_once,
+        slow_peers::what_is_sent_before_writable_is_heard_overtakes_nothing,
         slow_peers::is_blocked_tells_at_once,
         slow_peers::other_sockets_are_not_held_up,
         slow_peers::bytes_are_received_while_nothing_can_be_sent,

@@ -4,7 +4,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use sockeye::{Address, App, Backend, Result, Server, WebSocketConfig};
+use sockeye::{Address, App, Backend, CompressionConfig, Result, Server, WebSocketConfig};
 
 /// The options of every example.
 #[derive(Parser, Debug, Clone)]
@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Seconds after which a silent socket is closed; 0 for never
     #[arg(long, default_value_t = 120, value_name = "SECS")]
     pub(crate) idle_timeout: u64,
+    /// How to compress messages, with clients that can: off, shared or dedicated
+    #[arg(long, default_value = "off", value_name = "MODE")]
+    pub(crate) compression: CompressionConfig,
     /// Keep each thread on a core of its own
     #[arg(long)]
     pub(crate) pin: bool,
@@ -39,6 +42,7 @@ impl Options {
         WebSocketConfig {
             max_payload_length: self.max_payload,
             idle_timeout: Duration::from_secs(self.idle_timeout),
+            compression: self.compression,
             ..WebSocketConfig::default()
         }
     }

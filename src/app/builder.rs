@@ -1,8 +1,10 @@
 //! [`App`]: the routes of a server.
 
 use super::{
-    Request, Response, WebSocketConfig, WebSocketHandler,
+    Files, HttpHandler, Request, Response, WebSocketConfig, WebSocketHandler,
     endpoint::{Endpoint, Route},
+    http_handler::HttpRoute,
+    page::Page,
 };
 
 /// The routes of a server, made once on each worker.
@@ -23,18 +25,10 @@ use super::{
 #[derive(Default)]
 pub struct App {
     pub(super) sockets: Vec<(String, Box<dyn Endpoint>)>,
-    pub(super) pages: Vec<(Option<&'static str>, String, Box<dyn Page>)>,
-}
-
-/// What answers a plain request.
-pub(super) trait Page {
-    fn answer(&mut self, request: &Request<'_>) -> Response;
-}
-
-impl<F: FnMut(&Request<'_>) -> Response> Page for F {
-    fn answer(&mut self, request: &Request<'_>) -> Response {
-        self(request)
-    }
+    // `None` for all methods that have no page of their own.
+    pub(super) pages: Vec<(Option<&'static str>, String, Page)>,
+    // Why no server can be made of it.
+    pub(super) faults: Vec<String>,
 }
 
 impl App {
@@ -68,26 +62,106 @@ impl App {
         self.on("GET", pattern, page)
     }
 
-    /// Adds a route for one method. Bodies of requests are read and thrown away.
+    /// Adds a route for POST; the page gets the body as a whole, up to
+    /// [`HttpLimits::max_body_bytes`](crate::HttpLimits).
+    ///
+    /// ```
+    /// use sockeye::{App, Response};
+    ///
+    /// let app = App::new().post("/shout", |_, body| {
+    ///     Response::text(String::from_utf8_lossy(body).to_uppercase())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn post(
+        self,
+        pattern: &str,
+        page: impl FnMut(&Request<'_>, &[u8]) -> Response + 'static,
+    ) -> Self {
+        self.with_body("POST", pattern, None, page)
+    }
+
+    /// As [`App::post`], for PUT.
+    #[must_use]
+    pub fn put(
+        self,
+        pattern: &str,
+        page: impl FnMut(&Request<'_>, &[u8]) -> Response + 'static,
+    ) -> Self {
+        self.with_body("PUT", pattern, None, page)
+    }
+
+    /// As [`App::post`], for PATCH.
+    #[must_use]
+    pub fn patch(
+        self,
+        pattern: &str,
+        page: impl FnMut(&Request<'_>, &[u8]) -> Response + 'static,
+    ) -> Self {
+        self.with_body("PATCH", pattern, None, page)
+    }
+
+    /// Adds a route for DELETE.
+    #[must_use]
+    pub fn delete(
+        self,
+        pattern: &str,
+        page: impl FnMut(&Request<'_>) -> Response + 'static,
+    ) -> Self {
+        self.on("DELETE", pattern, page)
+    }
+
+    /// Adds a route for GET and HEAD that answers with files; the pattern ends with `*`.
+    #[must_use]
+    pub fn files(mut self, pattern: &str, files: Files) -> Self {
+        self.faults.extend(files.fault());
+        self.get(pattern, move |request| files.respond(request))
+    }
+
+    /// Adds a route for one method, or for `"*"`: all methods that have none at the same pattern.
+    /// Bodies of requests are read and thrown away.
     #[must_use]
     pub fn on(
-        mut self,
+        self,
         method: &'static str,
         pattern: &str,
         page: impl FnMut(&Request<'_>) -> Response + 'static,
     ) -> Self {
-        self.pages.push((Some(method), pattern.to_owned(), Box::new(page)));
-        self
+        self.page(method, pattern, Page::Plain(Box::new(page)))
     }
 
-    /// Adds a route for all methods that have none at the same pattern.
+    /// As [`App::on`] for all methods that have no route at the same pattern.
     #[must_use]
-    pub fn any(
-        mut self,
+    pub fn any(self, pattern: &str, page: impl FnMut(&Request<'_>) -> Response + 'static) -> Self {
+        self.on("*", pattern, page)
+    }
+
+    /// Adds a route for one method (or `"*"`, as [`App::on`]) whose page gets the body as a whole.
+    /// Longer ones than `max_body_bytes` are answered with 413; `None` stands for
+    /// [`HttpLimits::max_body_bytes`](crate::HttpLimits). A body that arrives in one piece with
+    /// its head is lent where it stands.
+    #[must_use]
+    pub fn with_body(
+        self,
+        method: &'static str,
         pattern: &str,
-        page: impl FnMut(&Request<'_>) -> Response + 'static,
+        max_body_bytes: impl Into<Option<u64>>,
+        page: impl FnMut(&Request<'_>, &[u8]) -> Response + 'static,
     ) -> Self {
-        self.pages.push((None, pattern.to_owned(), Box::new(page)));
+        let max_body_bytes = max_body_bytes.into();
+        self.page(method, pattern, Page::Collecting { max_body_bytes, answer: Box::new(page) })
+    }
+
+    /// Adds a route for one method (or `"*"`, as [`App::on`]) that takes bodies, and sends them,
+    /// in pieces.
+    #[must_use]
+    pub fn stream(self, method: &'static str, pattern: &str, handler: impl HttpHandler) -> Self {
+        self.page(method, pattern, Page::Streaming(Box::new(HttpRoute::new(handler))))
+    }
+
+    fn page(mut self, method: &'static str, pattern: &str, page: Page) -> Self {
+        let method = Some(method).filter(|method| *method != "*");
+        self.pages.push((method, pattern.to_owned(), page));
         self
     }
 }

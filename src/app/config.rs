@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::CompressionConfig;
 use crate::ws;
 
 pub use ws::Origin;
@@ -51,6 +52,9 @@ pub struct WebSocketConfig {
     /// The subprotocols spoken here, the preferred one first. The first that the client offers is
     /// chosen, if the handler does not choose another. Default none.
     pub protocols: Vec<String>,
+    /// How messages are compressed, with clients that can do that. Default
+    /// [`CompressionConfig::off`].
+    pub compression: CompressionConfig,
     /// Whether messages that do not arrive at once are handed over piece by piece, as they
     /// arrive, by [`WebSocketHandler::fragment`](crate::WebSocketHandler::fragment) and without
     /// being kept. Default `false`.
@@ -69,6 +73,7 @@ impl Default for WebSocketConfig {
             close_on_backpressure_limit: false,
             origin: Origin::Same,
             protocols: Vec::new(),
+            compression: CompressionConfig::off(),
             piecewise: false,
         }
     }
@@ -87,6 +92,7 @@ impl WebSocketConfig {
         if !self.idle_timeout.is_zero() && self.idle_timeout < MIN_IDLE_TIMEOUT {
             return Err("idle_timeout must be zero (never) or at least 200 ms".into());
         }
+        self.compression.check()?;
         match self.protocols.iter().find(|protocol| !is_protocol(protocol)) {
             Some(name) => Err(format!("'{name}' is no name of a subprotocol: it must be a token")),
             None => Ok(()),

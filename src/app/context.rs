@@ -34,6 +34,11 @@ impl Context<'_> {
         self.0.publish(None, topic.as_bytes(), message.into());
     }
 
+    /// As [`Context::publish`], without compressing the message.
+    pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) {
+        self.0.publish_uncompressed(None, topic.as_bytes(), message.into());
+    }
+
     /// Begins the closing handshake of a socket.
     pub fn close(&mut self, id: SocketId, code: CloseCode, reason: &str) {
         self.0.close_by_id(id, Some((code, reason)));

@@ -5,13 +5,14 @@ use std::{collections::HashMap, rc::Rc};
 
 use super::{
     Dropped, Limits, Prepared, Remote, SendError, SendStatus, SocketId, Stats, WebSocketConfig,
+    deflation::Deflation,
     delivery::{Delivery, Later},
     remote::{Interest, LETTER_BYTES, Letter},
 };
 use crate::{
     base::{Key, Tick},
     conn::{Connection, Connections, Stage},
-    pubsub::{self, Framed, PubSub, TurnFull, Variant},
+    pubsub::{self, Audience, Framed, PubSub, TurnFull, Variant},
     ws::{self, CloseCode, Message, Opcode},
 };
 
@@ -33,6 +34,8 @@ pub struct Core {
     pub(super) resumed: Vec<Key>,
     // Messages of this turn for each worker. Empty between turns.
     pub(super) outgoing: Vec<Vec<(Letter, usize)>>,
+    // `None` while it is in use, and if no route compresses.
+    pub(super) deflation: Option<Box<Deflation>>,
     // Only counted if there is a limit.
     pub(super) connections_by_address: HashMap<std::net::IpAddr, usize>,
 }
@@ -63,6 +66,7 @@ impl Core {
             dropped: Vec::new(),
             resumed: Vec::new(),
             outgoing,
+            deflation: None,
             connections_by_address: HashMap::new(),
         }
     }
@@ -87,10 +91,10 @@ impl Core {
             self.stats.bytes_out += bytes as u64;
             return SendStatus::Sent;
         }
-        self.send_with_care(key, opcode, is_last, payload)
+        self.send_compressed(key, opcode, is_last, payload)
     }
 
-    fn send_with_care(
+    pub(super) fn send_with_care(
         &mut self,
         key: Key,
         opcode: Opcode,
@@ -107,7 +111,8 @@ impl Core {
     }
 
     pub(super) fn send_prepared(&mut self, key: Key, prepared: &Prepared) -> SendStatus {
-        let frame = prepared.frame();
+        let compressed = self.compressed_form(key, prepared.frame());
+        let frame = compressed.as_ref().unwrap_or(prepared.frame());
         let status = self.admit(key, frame.len(), Opcode::Binary);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
@@ -149,7 +154,7 @@ impl Core {
     }
 
     /// Whether there is room for so many bytes more, and whether they are welcome.
-    fn admit(&mut self, key: Key, bytes: usize, opcode: Opcode) -> SendStatus {
+    pub(super) fn admit(&mut self, key: Key, bytes: usize, opcode: Opcode) -> SendStatus {
         let Some(connection) = self.connections.get(key).filter(|c| c.is_open()) else {
             return SendStatus::Closed;
         };
@@ -201,7 +206,11 @@ impl Core {
         let id = match connection.subscriber {
             Some(id) => id,
             None => {
-                let id = self.topics.add(key, Variant::PLAIN)?;
+                let variant = match connection.compression.takes_shared() {
+                    true => Variant::DEFLATED,
+                    false => Variant::PLAIN,
+                };
+                let id = self.topics.add(key, variant)?;
                 connection.subscriber = Some(id);
                 id
             }
@@ -228,13 +237,26 @@ impl Core {
         topic: &[u8],
         message: Message<'_>,
     ) -> bool {
+        let framed = |core: &mut Self, audience: &Audience| {
+            core.with_forms(Framed::plain(ws::frame(message)), audience)
+        };
+        self.publish_framed(from, topic, framed)
+    }
+
+    /// Publishes what `frame` makes, if there is an audience for it.
+    pub(super) fn publish_framed(
+        &mut self,
+        from: Option<Key>,
+        topic: &[u8],
+        frame: impl FnOnce(&mut Self, &Audience) -> Framed,
+    ) -> bool {
         self.learn_interest();
         let sender = from.and_then(|key| self.connections.get(key)?.subscriber);
         let audience = self.topics.audience(topic);
         if audience.subscribers == [0; Variant::COUNT] && audience.workers.is_empty() {
             return false;
         }
-        let framed = Framed::plain(ws::frame(message));
+        let framed = frame(self, &audience);
         let published = match self.topics.publish(topic, sender, framed) {
             Ok(published) => published,
             Err(TurnFull(framed)) => {
@@ -248,6 +270,10 @@ impl Core {
 
     /// Publishes what came from elsewhere to the subscribers on this worker.
     pub(super) fn publish_here(&mut self, topic: &[u8], framed: Framed) {
+        let framed = match &self.deflation {
+            Some(_) => self.with_forms(framed, &self.topics.audience(topic)),
+            None => framed,
+        };
         if let Err(TurnFull(framed)) = self.topics.publish_remote(topic, framed) {
             self.end_topics_early();
             // An empty turn has room for any message.
@@ -263,7 +289,7 @@ impl Core {
     }
 
     /// What is pending for one socket goes before what it is sent next.
-    fn deliver_pending(&mut self, key: Key) {
+    pub(super) fn deliver_pending(&mut self, key: Key) {
         if let Some(id) = self.connections.get(key).and_then(|connection| connection.subscriber) {
             let _ = self.with_topics(|topics, sink| topics.drain_one(id, sink));
         }
@@ -478,9 +504,9 @@ impl Core {
 
     pub(super) fn set_paused(&mut self, key: Key, is_paused: bool) {
         let now = self.connections.now();
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_open()) else {
-            return;
-        };
+        let is_concerned =
+            |connection: &&mut Connection| connection.is_open() || connection.has_exchange;
+        let Some(connection) = self.connections.get_mut(key).filter(is_concerned) else { return };
         if std::mem::replace(&mut connection.pauses.application, is_paused) == is_paused {
             return;
         }

@@ -103,16 +103,23 @@ impl<'a, W: Way> Delivery<'a, W> {
 impl<W: Way> Sink for Delivery<'_, W> {
     fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
         let Some(connection) = self.connections.get(owner).filter(|c| c.is_open()) else { return };
+        let (compression, is_fragmenting) = (connection.compression, connection.is_fragmenting);
+        let is_blocked = connection.is_blocked();
         let config = &self.configs[usize::from(connection.route)];
         // RFC 6455 §5.4: no message stands between the fragments of another.
-        if connection.is_fragmenting {
+        if is_fragmenting {
             let (messages, bytes) = (batch.message_count() as u64, batch.len() as u64);
             self.stats.dropped_messages += messages;
             self.stats.dropped_bytes += bytes;
             return self.dropped.push((owner, Dropped { messages, bytes }));
         }
+        if compression.keeps_outgoing()
+            && let Some(connection) = self.connections.get_mut(owner)
+        {
+            connection.compression.make_void();
+        }
         let queued = self.connections.buffered_bytes(owner);
-        let limit = self.way.queue_limit(config, connection.is_blocked());
+        let limit = self.way.queue_limit(config, is_blocked);
         let has_room = queued.saturating_add(batch.len()) <= limit;
         if !(has_room || queued == 0 && batch.message_count() == 1) {
             return self.deliver_some(owner, batch, limit);

@@ -9,18 +9,25 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod body_source;
 mod builder;
+mod compression;
 mod config;
 mod context;
 mod core;
+mod deflation;
 mod delivery;
 mod endpoint;
 mod error;
+mod files;
 mod handler;
+mod http_handler;
 mod limits;
+mod page;
 mod prepared;
 mod remote;
 mod request;
+mod responder;
 mod response;
 mod send_status;
 mod server;
@@ -33,15 +40,20 @@ mod worker;
 
 pub use self::core::Core;
 pub use backend::Backend;
+pub use body_source::BodySource;
 pub use builder::App;
+pub use compression::{CompressionConfig, Compressor, Decompressor};
 pub use config::{Origin, WebSocketConfig};
 pub use context::{Close, Context};
 pub use error::{Error, Result};
+pub use files::Files;
 pub use handler::{OnMessage, WebSocketHandler, on_message};
+pub use http_handler::{HttpExchange, HttpHandler, Reply};
 pub use limits::Limits;
 pub use prepared::Prepared;
 pub use remote::{Remote, SendError};
 pub use request::Request;
+pub use responder::Responder;
 pub use response::Response;
 pub use send_status::{Dropped, SendStatus};
 pub use server::{Running, Server};

@@ -44,6 +44,12 @@ impl<'a> Request<'a> {
         self.parameters.first(name).and_then(|raw| http::decode(raw).ok())
     }
 
+    /// The value of a parameter as it was sent: see [`Request::parameter`].
+    #[must_use]
+    pub fn raw_parameter(&self, name: &str) -> Option<&'a str> {
+        self.parameters.first(name)
+    }
+
     /// The query, as it was sent.
     #[must_use]
     pub fn raw_query(&self) -> Option<&'a str> {
@@ -60,6 +66,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.head.fields().first(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The members of the comma-separated list in all header fields of this name, as far as they
+    /// are text. Not for lists with quoted strings.
+    pub fn list<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        self.head.fields().list(name).filter_map(|item| std::str::from_utf8(item).ok())
     }
 
     /// All header fields, in their order.

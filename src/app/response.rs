@@ -1,12 +1,14 @@
 //! [`Response`]: the answer to a request.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use crate::http::{ResponseError, ResponseWriter, Status};
+use super::{BodySource, Responder};
+use crate::http::{BodySize, Coding, ResponseError, ResponseWriter, Status};
 
-/// The answer to a request: status, header fields, and a body that is there as a whole.
+/// The answer to a request: status, header fields, and a body that is there as a whole, or made
+/// piece by piece as the client takes it.
 ///
-/// Content-Length, Connection and Date are written by the server.
+/// Content-Length, Transfer-Encoding, Connection and Date are written by the server.
 ///
 /// ```
 /// use sockeye::{Response, Status};
@@ -15,19 +17,27 @@ use crate::http::{ResponseError, ResponseWriter, Status};
 /// let gone = Response::new(Status::GONE);
 /// assert_eq!((page.status(), gone.status()), (Status::OK, Status::GONE));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     status: Status,
     content_type: Option<&'static str>,
     headers: Vec<(Cow<'static, str>, Cow<'static, [u8]>)>,
-    body: Cow<'static, [u8]>,
+    body: Body,
+}
+
+/// What follows the head.
+pub(super) enum Body {
+    Bytes(Cow<'static, [u8]>),
+    Source(BodySize, Box<dyn BodySource>),
+    /// The response comes later; this one is none.
+    Later(Box<dyn FnOnce(Responder) + Send>),
 }
 
 impl Response {
     /// A response without a body.
     #[must_use]
     pub const fn new(status: Status) -> Self {
-        Self { status, content_type: None, headers: Vec::new(), body: Cow::Borrowed(&[]) }
+        let body = Body::Bytes(Cow::Borrowed(&[]));
+        Self { status, content_type: None, headers: Vec::new(), body }
     }
 
     /// 200 with plain text. Static text costs no allocation.
@@ -59,8 +69,58 @@ impl Response {
     #[must_use]
     pub fn body(mut self, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
         self.content_type = Some(content_type);
-        self.body = body.into();
+        self.body = Body::Bytes(body.into());
         self
+    }
+
+    /// The same with a body that is asked for piece by piece, as the client takes it. With a
+    /// length it is announced, and has to be true; without one the body is sent in chunks.
+    ///
+    /// ```
+    /// use sockeye::{App, Response, Status};
+    ///
+    /// let app = App::new().get("/count", |_| {
+    ///     let mut count = 0;
+    ///     Response::new(Status::OK).stream("text/plain", None, move |piece: &mut Vec<u8>, _| {
+    ///         count += 1;
+    ///         if count <= 1_000_000 {
+    ///             piece.extend_from_slice(format!("{count}\n").as_bytes());
+    ///         }
+    ///         Ok(())
+    ///     })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn stream(
+        mut self,
+        content_type: &'static str,
+        length: Option<u64>,
+        source: impl BodySource,
+    ) -> Self {
+        self.content_type = Some(content_type);
+        self.body =
+            Body::Source(length.map_or(BodySize::Unknown, BodySize::Known), Box::new(source));
+        self
+    }
+
+    /// Not yet: `start` gets a [`Responder`], which may be used from any thread. Until then no
+    /// further request of the same connection is read. After `Limits::answer_timeout` the client
+    /// gets a 503.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use sockeye::{App, Response};
+    ///
+    /// let app = App::new().get("/slow", |_| {
+    ///     Response::later(|responder| {
+    ///         thread::spawn(move || responder.respond(Response::text("at last")));
+    ///     })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn later(start: impl FnOnce(Responder) + Send + 'static) -> Self {
+        let body = Body::Later(Box::new(start));
+        Self { body, ..Self::new(Status::OK) }
     }
 
     /// The same with one more header field. A field that cannot be sent (a name that is no token,
@@ -86,10 +146,42 @@ impl Response {
         Self::text(status.to_string()).with_status(status)
     }
 
-    pub(super) fn write(&self, writer: &mut ResponseWriter<'_>) -> Result<(), ResponseError> {
+    /// Writes a response that is there as a whole.
+    #[inline]
+    pub(super) fn write(
+        &self,
+        body: &[u8],
+        writer: &mut ResponseWriter<'_>,
+    ) -> Result<(), ResponseError> {
+        writer.send(self.status, self.fields(), body)
+    }
+
+    /// Writes the head of a response whose body follows.
+    pub(super) fn begin(
+        &self,
+        size: BodySize,
+        writer: &mut ResponseWriter<'_>,
+    ) -> Result<Coding, ResponseError> {
+        writer.begin(self.status, self.fields(), size)
+    }
+
+    #[inline]
+    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
         let content_type = self.content_type.map(|value| ("Content-Type", value.as_bytes()));
         let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
-        writer.send(self.status, content_type.into_iter().chain(headers), &self.body)
+        content_type.into_iter().chain(headers)
+    }
+
+    /// The body, and the response without it.
+    #[inline]
+    pub(super) fn take_body(&mut self) -> Body {
+        std::mem::replace(&mut self.body, Body::Bytes(Cow::Borrowed(&[])))
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("status", &self.status).finish_non_exhaustive()
     }
 }
 

@@ -1,8 +1,8 @@
 //! [`Service`]: what one worker serves: its routes and handlers around a [`Core`].
 //!
-//! Everything here is independent of the reactor. `exchange` answers requests, `frames` brings
-//! events of WebSockets to their handlers, `letters` does what other threads ask for, `expiry`
-//! what time asks for.
+//! Everything here is independent of the reactor. `exchange` answers requests, `active` those that
+//! take longer, `handshake` those for WebSockets; `frames` brings events of WebSockets to their
+//! handlers, `letters` does what other threads ask for, `expiry` what time asks for.
 
 use std::{
     collections::HashMap,
@@ -12,8 +12,9 @@ use std::{
 
 use super::{
     App, Core, Limits, Remote,
-    builder::Page,
+    deflation::Deflation,
     endpoint::{Endpoint, Place},
+    page::Page,
 };
 use crate::{
     base::Key,
@@ -22,12 +23,14 @@ use crate::{
     ws::{self, CloseCode},
 };
 
+mod active;
 mod exchange;
 mod expiry;
 mod frames;
+mod handshake;
 mod letters;
 
-use exchange::Waiting;
+use active::Active;
 
 /// The routes of a worker, and the state that their handlers share.
 pub struct Service {
@@ -36,11 +39,13 @@ pub struct Service {
     routes: Vec<Box<dyn Endpoint>>,
     decoding: Vec<ws::Limits>,
     sockets: Router<u16>,
-    pages: Vec<Box<dyn Page>>,
+    pages: Vec<Page>,
     paths: Router<u16>,
-    // Requests for WebSockets that are answered later.
-    waiting: HashMap<Key, Waiting>,
-    waiting_count: u64,
+    // Of connections whose request is not answered when its head has been read.
+    exchanges: HashMap<Key, Box<Active>>,
+    exchange_count: u64,
+    // A piece of a response in the making: empty between two calls.
+    piece: Vec<u8>,
     date: Date,
     // What a shutdown has been asked to grant.
     pub(super) grace: Option<std::time::Duration>,
@@ -50,6 +55,9 @@ impl Service {
     /// # Errors
     /// A route or a setting with which a server cannot work, in words.
     pub fn new(app: App, remote: Remote, worker: u8, limits: Rc<Limits>) -> Result<Self, String> {
+        if let Some(fault) = app.faults.into_iter().next() {
+            return Err(fault);
+        }
         let mut service = Self {
             core: Core::new(remote, worker, limits),
             routes: Vec::new(),
@@ -57,8 +65,9 @@ impl Service {
             sockets: Router::default(),
             pages: Vec::new(),
             paths: Router::default(),
-            waiting: HashMap::new(),
-            waiting_count: 0,
+            exchanges: HashMap::new(),
+            exchange_count: 0,
+            piece: Vec::new(),
             date: Date::from_unix(0),
             grace: None,
         };
@@ -66,6 +75,10 @@ impl Service {
             let config = endpoint.config();
             config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
             service.decoding.push(config.limits());
+            if config.compression.is_on() {
+                let deflation = || Box::new(Deflation::new(config.compression));
+                service.core.deflation.get_or_insert_with(deflation);
+            }
             service.core.configs.push(Rc::clone(config));
             let number = number(service.routes.len())?;
             service.sockets.any(&pattern, number).map_err(explain)?;
@@ -136,6 +149,10 @@ impl Service {
                 self.call(key, route, |endpoint, core| endpoint.drain(core, place));
             }
         }
+        if self.core.connections.get(key).is_some_and(|connection| connection.has_exchange) {
+            self.core.connections.cork(key);
+            self.pump(key);
+        }
         self.go_on(key);
     }
 
@@ -144,8 +161,11 @@ impl Service {
         if self.core.goes_on(key).is_none() {
             return;
         }
-        let stash = self.core.connections.get_mut(key).and_then(Connection::take_stash);
-        if let Some(mut bytes) = stash {
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        let stash = connection.take_stash();
+        // The end of a request may be all that is left of it.
+        if stash.is_some() || connection.has_exchange {
+            let mut bytes = stash.unwrap_or_default();
             self.core.connections.cork(key);
             let done = self.decode(key, &mut bytes);
             if let Some(connection) = self.core.connections.get_mut(key) {
@@ -192,10 +212,8 @@ impl Service {
         let Some(connection) = self.core.connections.get(key) else { return };
         match connection.stage {
             Stage::Http => self.core.end(key),
-            Stage::Answering => {
-                self.waiting.remove(&key);
-                self.core.abort(key, "");
-            }
+            // RFC 9112 §9.6: it still reads. The end follows the response.
+            Stage::Answering => {}
             Stage::WebSocket | Stage::Closing => {
                 self.core.lose(key, "the connection ended without a close frame");
             }
@@ -205,7 +223,14 @@ impl Service {
 
     /// The reactor has said its last word on this connection.
     pub(super) fn closed(&mut self, key: Key) {
-        self.waiting.remove(&key);
+        if let Some(deflation) = &mut self.core.deflation {
+            deflation.close(key);
+        }
+        if let Some(connection) = self.core.connections.get(key)
+            && connection.has_exchange
+        {
+            self.abandon(key);
+        }
         if let Some(connection) = self.core.connections.remove(key) {
             self.release_address(connection.peer.address());
         }

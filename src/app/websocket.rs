@@ -54,6 +54,13 @@ impl<D> WebSocket<'_, D> {
         self.core.send(self.key, message.opcode(), true, message.as_bytes())
     }
 
+    /// As [`WebSocket::send`], without compressing the message: for what is compressed already, or
+    /// secret beside text that an attacker may choose (RFC 7692 §8).
+    pub fn send_uncompressed<'m>(&mut self, message: impl Into<Message<'m>>) -> SendStatus {
+        let message = message.into();
+        self.core.send_with_care(self.key, message.opcode(), true, message.as_bytes())
+    }
+
     /// Sends a message that has been framed before.
     pub fn send_prepared(&mut self, prepared: &Prepared) -> SendStatus {
         self.core.send_prepared(self.key, prepared)
@@ -122,6 +129,15 @@ impl<D> WebSocket<'_, D> {
     /// Returns whether there is one.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> bool {
         self.core.publish(Some(self.key), topic.as_bytes(), message.into())
+    }
+
+    /// As [`WebSocket::publish`], without compressing the message.
+    pub fn publish_uncompressed<'m>(
+        &mut self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> bool {
+        self.core.publish_uncompressed(Some(self.key), topic.as_bytes(), message.into())
     }
 
     /// Bytes that wait to be sent to this socket.

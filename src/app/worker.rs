@@ -252,6 +252,9 @@ impl<R: Reactor> Worker<R> {
             let overflowed = sink.into_overflowed();
             core.abort_overflowed(overflowed);
         }
+        if let Some(deflation) = &mut self.service.core.deflation {
+            deflation.end_turn();
+        }
         self.service.report_dropped();
         self.service.say_farewells();
     }

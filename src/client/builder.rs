@@ -104,6 +104,7 @@ impl<'a> Builder<'a> {
             host: url.host(),
             target: url.target(),
             protocols: &self.protocols,
+            deflate: None,
             origin: self.origin,
             fields: &self.fields,
         };

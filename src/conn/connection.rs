@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::Peer;
+use super::{Compression, Peer};
 use crate::{
     base::{Outbox, Tick},
     http::{self, Exchange},
@@ -39,6 +39,10 @@ pub struct Connection {
     pub control_frame_second: u16,
     /// The request that is being answered.
     pub exchange: Exchange,
+    /// How messages of the WebSocket are compressed.
+    pub compression: Compression,
+    /// Whether the request at hand has a state of its own, apart from the connection.
+    pub has_exchange: bool,
     /// Whether a ping has been sent and nothing was heard since.
     pub is_pinged: bool,
     /// Whether the peer has ended its direction.
@@ -124,6 +128,8 @@ impl Connection {
             control_frame_count: 0,
             control_frame_second: 0,
             exchange: Exchange::FAULT,
+            compression: Compression::default(),
+            has_exchange: false,
             is_pinged: false,
             is_peer_ended: false,
             owes_drain: false,

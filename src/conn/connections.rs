@@ -178,6 +178,7 @@ impl Connections {
             && connection.outbox.is_none()
             && !connection.is_blocked
             && !connection.is_fragmenting
+            && !connection.compression.deflates()
             && self.cork.len() + bytes <= FULL_TURN_BYTES;
         is_free.then_some(&mut self.cork)
     }

@@ -4,10 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+mod compression;
 mod connection;
 mod connections;
 mod peer;
 
+pub use compression::Compression;
 pub use connection::{Connection, Pauses, Protocol, Stage};
 pub use connections::{Connections, FULL_TURN_BYTES};
 pub use peer::Peer;

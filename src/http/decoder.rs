@@ -53,6 +53,9 @@ pub struct Step<'a> {
     pub consumed: usize,
     /// What they were; `None` if more are needed.
     pub event: Option<Event<'a>>,
+    /// After a head, what follows it in the input; else nothing. Who takes the body from here
+    /// says so to [`Decoder::skip_body`].
+    pub rest: &'a [u8],
 }
 
 /// A part of a request.
@@ -105,7 +108,7 @@ impl Decoder {
             State::End => {
                 buffer.free_complete();
                 *state = State::Head;
-                Ok(Step { consumed: 0, event: Some(Event::End) })
+                Ok(Step { consumed: 0, event: Some(Event::End), rest: &[] })
             }
             State::Known { .. } | State::Chunked(_) => {
                 buffer.free_complete();
@@ -116,6 +119,14 @@ impl Decoder {
                 step
             }
             State::Failed(error) => Err(*error),
+        }
+    }
+
+    /// Skips a body of known length whose bytes have been taken from [`Step::rest`], all of them.
+    /// [`Event::End`] is next.
+    pub fn skip_body(&mut self) {
+        if let State::Known { .. } = self.state {
+            self.state = State::End;
         }
     }
 
@@ -171,7 +182,7 @@ impl State {
                 Some(Event::End)
             }
         };
-        Ok(Step { consumed, event })
+        Ok(Step { consumed, event, rest: &[] })
     }
 }
 
@@ -182,10 +193,10 @@ fn next_head<'a>(
     limits: &Limits,
 ) -> Result<Step<'a>, Error> {
     let Some((bytes, consumed)) = buffer.next(input, Side::Request, limits)? else {
-        return Ok(Step { consumed: input.len(), event: None });
+        return Ok(Step { consumed: input.len(), event: None, rest: &[] });
     };
     let head = RequestHead::parse(bytes, slots, limits)?;
-    Ok(Step { consumed, event: Some(Event::Request(head)) })
+    Ok(Step { consumed, event: Some(Event::Request(head)), rest: &input[consumed..] })
 }
 
 const _: () = assert!(size_of::<Decoder>() <= 32);

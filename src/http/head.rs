@@ -15,6 +15,7 @@ use super::{BodyLength, Error, Fields, Limits, Target, framing::Framing};
 /// Names of fields are compared without regard to case, the method with it.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'b> {
+    bytes: &'b [u8],
     method: &'b str,
     target: Target<'b>,
     version: Version,
@@ -63,8 +64,12 @@ impl Default for HeaderSlots<'_> {
 }
 
 impl<'b> RequestHead<'b> {
-    /// Parses a complete head, from its first byte to the empty line that ends it.
-    pub(super) fn parse(
+    /// Parses a complete head, from its first byte to the empty line that ends it: one that has
+    /// been kept, since a [`Decoder`](super::Decoder) finds the heads of a stream.
+    ///
+    /// # Errors
+    /// What the client did wrong.
+    pub fn parse(
         bytes: &'b [u8],
         slots: &'b mut HeaderSlots<'b>,
         limits: &Limits,
@@ -90,7 +95,13 @@ impl<'b> RequestHead<'b> {
         let version = Version::of_minor(minor);
         let fields = Fields::new(request.headers);
         let framing = Framing::decide(version, &fields, limits)?;
-        Ok(Self { method, target, version, fields, framing })
+        Ok(Self { bytes, method, target, version, fields, framing })
+    }
+
+    /// All of it, as it was sent.
+    #[must_use]
+    pub fn bytes(&self) -> &'b [u8] {
+        self.bytes
     }
 
     /// The method, as it was sent: methods are case-sensitive.

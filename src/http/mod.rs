@@ -35,7 +35,7 @@ pub use head::{HeaderSlots, RequestHead, Version};
 pub use limits::{Limits, LimitsError};
 pub use percent::{PercentError, decode};
 pub use query::{pairs, query};
-pub use response::{Exchange, ResponseError, ResponseWriter};
+pub use response::{BodySize, Coding, Exchange, ResponseError, ResponseWriter};
 pub use response_head::{ResponseHead, ResponseHeadDecoder, ResponseStep};
 pub use router::{MAX_PARAMETERS, Match, NoMatch, Parameters, RouteError, Router};
 pub use status::Status;

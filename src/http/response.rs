@@ -107,13 +107,45 @@ impl<'o> ResponseWriter<'o> {
         Ok(())
     }
 
+    /// Appends the head of a response whose body follows by and by, and says how its end will be
+    /// known. If it is [`Coding::Close`], the connection must end after it.
+    ///
+    /// # Errors
+    /// As [`ResponseWriter::send`]; a status without a body has a length of 0.
+    pub fn begin<'f>(
+        &mut self,
+        status: Status,
+        fields: impl IntoIterator<Item = (&'f str, &'f [u8]), IntoIter: Clone>,
+        length: BodySize,
+    ) -> Result<Coding, ResponseError> {
+        let coding = match length {
+            BodySize::Known(bytes) => Coding::Length(bytes),
+            // RFC 9112 §7.1: never to a client of 1.0.
+            BodySize::Unknown if self.exchange.version == Version::Http11 => Coding::Chunked,
+            BodySize::Unknown | BodySize::Endless => Coding::Close,
+        };
+        self.exchange.keep_alive &= coding != Coding::Close;
+        self.coded_head(status, fields.into_iter(), coding)?;
+        Ok(coding)
+    }
+
     fn head<'f>(
         &mut self,
         status: Status,
         fields: impl Iterator<Item = (&'f str, &'f [u8])> + Clone,
         body_bytes: usize,
     ) -> Result<(), ResponseError> {
-        if body_bytes > 0 && !status.allows_body() {
+        self.coded_head(status, fields, Coding::Length(body_bytes as u64))
+    }
+
+    #[inline]
+    fn coded_head<'f>(
+        &mut self,
+        status: Status,
+        fields: impl Iterator<Item = (&'f str, &'f [u8])> + Clone,
+        coding: Coding,
+    ) -> Result<(), ResponseError> {
+        if coding != Coding::Length(0) && !status.allows_body() {
             return Err(ResponseError::BodyNotAllowed);
         }
         let mut names_upgrade = false;
@@ -137,11 +169,17 @@ impl<'o> ResponseWriter<'o> {
         if let Some(line) = self.connection_line(status, names_upgrade) {
             self.outbox.append(line);
         }
-        if status.allows_body() {
-            self.append_content_length(body_bytes);
-        } else {
+        match coding {
+            Coding::Length(body_bytes) if status.allows_body() => {
+                self.append_content_length(body_bytes);
+            }
+            Coding::Chunked => {
+                self.outbox.append(b"Transfer-Encoding: chunked\r\n\r\n");
+            }
             // RFC 9110 §8.6: none in 1xx and 204; in 304 it would be that of the response to GET.
-            self.outbox.append(b"\r\n");
+            Coding::Length(_) | Coding::Close => {
+                self.outbox.append(b"\r\n");
+            }
         }
         Ok(())
     }
@@ -165,14 +203,14 @@ impl<'o> ResponseWriter<'o> {
     }
 
     /// Appends the last field line and the empty line after it: filled from behind, as one piece.
-    fn append_content_length(&mut self, body_bytes: usize) {
+    fn append_content_length(&mut self, body_bytes: u64) {
         let mut line = *b"Content-Length: 00000000000000000000\r\n\r\n";
         const NAME_BYTES: usize = 16;
         let mut start = line.len() - 4;
         let mut rest = body_bytes;
         loop {
             start -= 1;
-            line[start] = digit(rest % 10);
+            line[start] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
             rest /= 10;
             if rest == 0 {
                 break;
@@ -180,6 +218,55 @@ impl<'o> ResponseWriter<'o> {
         }
         line.copy_within(..NAME_BYTES, start - NAME_BYTES);
         self.outbox.append(&line[start - NAME_BYTES..]);
+    }
+}
+
+/// How long a body is that does not stand ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodySize {
+    /// So many bytes.
+    Known(u64),
+    /// To be seen when it is over.
+    Unknown,
+    /// Over when the connection is.
+    Endless,
+}
+
+/// How the recipient of a response knows the end of its body (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    /// After so many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+    /// When the connection is closed.
+    Close,
+}
+
+impl Coding {
+    /// Appends a piece of a body, which is not empty.
+    pub fn append(self, outbox: &mut Outbox, piece: &[u8]) {
+        if self != Self::Chunked {
+            outbox.append(piece);
+            return;
+        }
+        let mut line = *b"0000000000000000\r\n";
+        let mut start = line.len() - 2;
+        let mut rest = piece.len();
+        while rest > 0 {
+            start -= 1;
+            line[start] = b"0123456789abcdef"[rest % 16];
+            rest /= 16;
+        }
+        outbox.append_two(&line[start..], piece);
+        outbox.append(b"\r\n");
+    }
+
+    /// Appends what ends a body.
+    pub fn end(self, outbox: &mut Outbox) {
+        if self == Self::Chunked {
+            outbox.append(b"0\r\n\r\n");
+        }
     }
 }
 
@@ -294,8 +381,8 @@ mod tests {
             assert!(response.contains(&format!("\r\nContent-Length: {length}\r\n\r\nx")));
         }
         let (mut outbox, date) = (Outbox::default(), Date::from_unix(0));
-        ResponseWriter::new(&mut outbox, &date, KEEP).append_content_length(usize::MAX);
-        let expected = format!("Content-Length: {}\r\n\r\n", usize::MAX);
+        ResponseWriter::new(&mut outbox, &date, KEEP).append_content_length(u64::MAX);
+        let expected = format!("Content-Length: {}\r\n\r\n", u64::MAX);
         assert_eq!(outbox.contiguous(), Some(expected.as_bytes()));
     }
 
@@ -350,6 +437,32 @@ mod tests {
             Connection: Upgrade\r\n\r\n";
         let written = write(KEEP, Status::SWITCHING_PROTOCOLS, &upgrade, "");
         assert_eq!(written.as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn a_body_that_follows_has_a_length_or_chunks_or_ends_the_connection() {
+        let begin = |version, length| {
+            let (mut outbox, date) = (Outbox::default(), Date::from_unix(0));
+            let exchange = Exchange { version, ..KEEP };
+            let mut writer = ResponseWriter::new(&mut outbox, &date, exchange);
+            let coding = writer.begin(Status::OK, [], length).expect("a response");
+            coding.append(&mut outbox, &[b'x'; 26]);
+            coding.append(&mut outbox, b"y");
+            coding.end(&mut outbox);
+            let text = String::from_utf8(outbox.contiguous().expect("one piece").to_vec());
+            let text = text.expect("text").replace(&"x".repeat(26), "{x}");
+            text.strip_prefix(&format!("HTTP/1.1 200 OK\r\n{DATE}")).expect("a head").to_owned()
+        };
+        let (new, old) = (Version::Http11, Version::Http10);
+        let chunked = "Transfer-Encoding: chunked\r\n\r\n1a\r\n{x}\r\n1\r\ny\r\n0\r\n\r\n";
+        assert_eq!(begin(new, BodySize::Unknown), chunked);
+        assert_eq!(begin(old, BodySize::Unknown), "Connection: close\r\n\r\n{x}y");
+        assert_eq!(begin(new, BodySize::Endless), "Connection: close\r\n\r\n{x}y");
+        assert_eq!(begin(new, BodySize::Known(27)), "Content-Length: 27\r\n\r\n{x}y");
+        let (mut outbox, date) = (Outbox::default(), Date::from_unix(0));
+        let mut writer = ResponseWriter::new(&mut outbox, &date, KEEP);
+        let refused = writer.begin(Status::NO_CONTENT, [], BodySize::Unknown);
+        assert_eq!(refused, Err(ResponseError::BodyNotAllowed));
     }
 
     #[test]

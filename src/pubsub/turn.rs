@@ -61,10 +61,17 @@ impl Framed {
         other.unwrap_or(&self.plain)
     }
 
+    /// Whether subscribers of this variant get a form of their own.
+    #[must_use]
+    pub fn has(&self, variant: Variant) -> bool {
+        variant.index().checked_sub(1).is_none_or(|other| self.others[other].is_some())
+    }
+
     /// Bytes of all forms.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.plain.len() + self.others.iter().flatten().map(|form| form.len()).sum::<usize>()
+        let others = self.others.iter().flatten().filter(|form| !form.same_buffer(&self.plain));
+        self.plain.len() + others.map(|form| form.len()).sum::<usize>()
     }
 }
 

@@ -73,7 +73,7 @@ enum Source {
     Listener(usize),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Made {
     Unsent { key: Key },
     Writable { key: Key },
@@ -227,8 +227,13 @@ impl EpollReactor {
                 Completion::Unsent { key, rest, error }
             }
             Made::Writable { key } => {
-                // Only now: until the owner knows, it must not overtake what came back to it.
                 let entry = self.sockets.get_mut(key)?;
+                if entry.unsent.is_waiting() {
+                    // It stands in the queue already, and is to be told first.
+                    self.queue.push_back(made);
+                    return None;
+                }
+                // Only now: until the owner knows, it must not overtake what came back to it.
                 std::mem::take(&mut entry.blocked).then_some(Completion::Writable { key })?
             }
             Made::Closed { key } => Completion::Closed { key },

@@ -26,7 +26,7 @@ pub use blocking::Connecting;
 pub use epoll::EpollReactor;
 pub use listener::{Address, Listener, connect};
 pub use sim::{SimFaults, SimListener, SimNetwork, SimPeer, SimRandom, SimReactor, SimSocket};
-pub use sys::{Clock, Socket, allowed_processors, pin_thread, random, unix_time};
+pub use sys::{Clock, Socket, allowed_processors, open_beneath, pin_thread, random, unix_time};
 pub use uring::UringReactor;
 
 /// Moves bytes between sockets and one worker.
@@ -134,6 +134,26 @@ pub trait Reactor: Sized {
     /// A handle that ends a `wait` from any thread.
     fn waker(&self) -> Waker;
 }
+
+/// Rule 8, checked by the compiler: of two applicable traits with the same function it cannot
+/// tell which is meant, and the second one applies to what is `Send` or `Sync`.
+macro_rules! assert_stays_on_its_thread {
+    ($($reactor:ty),*) => {
+        const _: () = {
+            struct MaySend;
+            struct MayShare;
+            trait Check<Marker> {
+                fn check() {}
+            }
+            impl<T> Check<()> for T {}
+            impl<T: Send> Check<MaySend> for T {}
+            impl<T: Sync> Check<MayShare> for T {}
+            $(let _ = <$reactor as Check<_>>::check;)*
+        };
+    };
+}
+
+assert_stays_on_its_thread!(EpollReactor, UringReactor, SimReactor);
 
 /// What became of a request.
 #[derive(Debug)]

@@ -83,7 +83,7 @@ enum Request {
     Close,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Made {
     Unsent { key: Key },
     Writable { key: Key },
@@ -331,6 +331,11 @@ impl SimReactor {
             }
             Made::Writable { key } => {
                 let entry = self.sockets.get_mut(key)?;
+                if entry.unsent.is_waiting() {
+                    // It stands in the queue already, and is to be told first.
+                    self.queue.push_back(made);
+                    return None;
+                }
                 entry.announced = false;
                 entry.blocked = false;
                 Completion::Writable { key }
@@ -619,6 +624,58 @@ mod tests {
         reactor.open(KEY, first.0).unwrap();
         reactor.close(KEY);
         reactor.open(Key::new(0, 1), second.0).unwrap();
+    }
+
+    #[test]
+    fn a_failed_accept_is_told_once_and_nothing_is_accepted_until_resume() {
+        let faults = SimFaults { accept_failed: 1000, ..SimFaults::default() };
+        let network = SimNetwork::new(0, faults);
+        let mut reactor = network.reactor();
+        reactor.listen(7, network.listener(80)).unwrap();
+        let _peer = network.connect(80);
+        let failed = told(&mut reactor, Duration::ZERO);
+        assert!(failed.len() == 1 && failed[0].starts_with("AcceptFailed"), "{failed:?}");
+        network.set_faults(SimFaults::default());
+        assert!(told(&mut reactor, Duration::ZERO).is_empty());
+        reactor.resume_accept(7);
+        let accepted = told(&mut reactor, Duration::ZERO);
+        assert!(accepted.len() == 1 && accepted[0].starts_with("Accepted"), "{accepted:?}");
+    }
+
+    #[test]
+    fn a_reset_ends_receiving_and_sending() {
+        let network = SimNetwork::new(0, SimFaults::default());
+        let mut reactor = network.reactor();
+        let (socket, mut peer) = network.pair();
+        reactor.open(KEY, socket).unwrap();
+        network.set_faults(SimFaults { reset: 1000, ..SimFaults::default() });
+        peer.write(b"never received");
+        let ended = told(&mut reactor, Duration::ZERO);
+        assert!(ended.len() == 1 && ended[0].contains("Connection reset"), "{ended:?}");
+        let mut bytes = Outbox::default();
+        bytes.append(b"never sent");
+        reactor.send(KEY, &mut bytes);
+        let unsent = told(&mut reactor, Duration::ZERO);
+        assert!(unsent.len() == 1 && unsent[0].contains("Connection reset"), "{unsent:?}");
+        assert!(peer.was_reset());
+    }
+
+    #[test]
+    fn several_reactors_share_a_port() {
+        let network = SimNetwork::new(1, SimFaults::default());
+        let mut reactors = [network.reactor(), network.reactor()];
+        for reactor in &mut reactors {
+            reactor.listen(0, network.listener(80)).unwrap();
+        }
+        let _peers: Vec<_> = (0..100).map(|_| network.connect(80)).collect();
+        let accepted = reactors.each_mut().map(|reactor| told(reactor, Duration::ZERO).len());
+        assert_eq!(accepted[0] + accepted[1], 100);
+        assert!(accepted.iter().all(|count| *count > 20), "{accepted:?}");
+        reactors[0].unlisten(0);
+        let _late = network.connect(80);
+        assert_eq!(told(&mut reactors[1], Duration::ZERO).len(), 1);
+        reactors[1].unlisten(0);
+        assert!(network.connect(80).is_closed());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Each function wraps one call and turns `errno` into `io::Error`. Nothing here decides anything.
 
 use std::{
+    ffi::CStr,
     io::{self, IoSlice},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
@@ -241,6 +242,33 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
     // SAFETY: the bytes are valid for writes of their length.
     let count = check(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) })?;
     if count == N { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Opens a file below a folder for reading. Neither `..` nor a symbolic link leads out of the
+/// folder, whatever happens to the tree meanwhile: the kernel resolves the path, and sees to it.
+///
+/// # Errors
+/// `EXDEV` for a way out, `ENOSYS` or `EPERM` where the call is not to be had (before Linux 5.6);
+/// otherwise see `openat2(2)`.
+pub fn open_beneath(folder: &impl AsRawFd, path: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: an `open_how` may be all zero bytes.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    // Without waiting, so that a pipe among the files does not hold up its reader.
+    how.flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY) as u64;
+    how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: the path ends with NUL, and `how` is valid for reads of the size given.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            folder.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    };
+    let fd = check(result as isize)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {

@@ -33,6 +33,11 @@ impl Unsent {
         Some((rest, self.failed.map(io::Error::from_raw_os_error)))
     }
 
+    /// Whether something came back that the owner has not been told of.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.rest.is_some()
+    }
+
     /// From now on nothing is sent, for this reason.
     pub(super) fn fail(&mut self, error: &io::Error) {
         self.failed.get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));

@@ -92,7 +92,7 @@ struct Entry {
     batch: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Made {
     Unsent { key: Key },
     Closed { key: Key },
@@ -534,10 +534,10 @@ impl Reactor for UringReactor {
             self.enter(Enter::Poll);
         }
         if !self.has_news() {
-            if self.busy_poll.is_zero() {
-                self.enter(Enter::Wait(timeout));
-            } else {
-                self.enter_busily(timeout);
+            match timeout {
+                Some(Duration::ZERO) => self.enter(Enter::Poll),
+                _ if self.busy_poll.is_zero() => self.enter(Enter::Wait(timeout)),
+                _ => self.enter_busily(timeout),
             }
         }
         self.now = self.clock.now();

@@ -4,7 +4,10 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::Accept;
+use super::{
+    Accept,
+    deflate::{Agreement, EXTENSIONS, NotOffered, Preferences},
+};
 use crate::{
     base::Outbox,
     http::{ResponseHead, Status, Version, is_field_value, is_host, is_token},
@@ -36,6 +39,8 @@ pub struct ClientRequest<'a> {
     pub target: &'a str,
     /// The subprotocols that the client speaks, the preferred one first.
     pub protocols: &'a [&'a str],
+    /// How messages may be compressed, if the server can do that too (RFC 7692 §5).
+    pub deflate: Option<Preferences>,
     /// The page on whose behalf a browser asks.
     pub origin: Option<&'a str>,
     /// Other fields, such as Authorization or Cookie.
@@ -44,7 +49,8 @@ pub struct ClientRequest<'a> {
 
 impl Default for ClientRequest<'_> {
     fn default() -> Self {
-        Self { host: "localhost", target: "/", protocols: &[], origin: None, fields: &[] }
+        let (protocols, deflate, origin, fields) = (&[][..], None, None, &[][..]);
+        Self { host: "localhost", target: "/", protocols, deflate, origin, fields }
     }
 }
 
@@ -110,6 +116,9 @@ impl ClientHandshake {
         if !request.protocols.is_empty() {
             field("Sec-WebSocket-Protocol: ", request.protocols.join(", ").as_bytes());
         }
+        if let Some(preferences) = &request.deflate {
+            field("Sec-WebSocket-Extensions: ", preferences.offer().as_bytes());
+        }
         if let Some(origin) = request.origin {
             field("Origin: ", origin.as_bytes());
         }
@@ -129,6 +138,20 @@ impl ClientHandshake {
         head: &ResponseHead<'h>,
         offered: &[&str],
     ) -> Result<Option<&'h str>, ClientHandshakeError> {
+        self.verify_deflate(head, offered, None).map(|(protocol, _)| protocol)
+    }
+
+    /// As [`ClientHandshake::verify`], when compression was offered: gives also what the server
+    /// has made of that.
+    ///
+    /// # Errors
+    /// As [`ClientHandshake::verify`].
+    pub fn verify_deflate<'h>(
+        &self,
+        head: &ResponseHead<'h>,
+        offered: &[&str],
+        deflate: Option<&Preferences>,
+    ) -> Result<(Option<&'h str>, Option<Agreement>), ClientHandshakeError> {
         let fields = head.fields();
         // RFC 6455 §4.1, of the response: 1.
         if head.status() != Status::SWITCHING_PROTOCOLS {
@@ -151,20 +174,24 @@ impl ClientHandshake {
         if accept != Some(Accept::of_key(&self.key).as_bytes()) {
             return Err(ClientHandshakeError::Accept);
         }
-        // 5: no extension that was not offered, and none was.
-        if fields.list("sec-websocket-extensions").next().is_some() {
-            return Err(ClientHandshakeError::Extension);
-        }
+        // 5: no extension that was not offered; RFC 7692 §7.1: nor such a parameter of it.
+        let agreement = match deflate {
+            Some(preferences) => Agreement::verify(&fields, preferences),
+            None if fields.list(EXTENSIONS).next().is_some() => Err(NotOffered),
+            None => Ok(None),
+        };
+        let agreement = agreement.map_err(|_| ClientHandshakeError::Extension)?;
         // 6, and §11.3.4: once, one of those offered.
-        match fields.single("sec-websocket-protocol") {
-            Ok(None) => Ok(None),
-            Ok(Some(chosen)) => std::str::from_utf8(chosen)
-                .ok()
-                .filter(|chosen| offered.contains(chosen))
-                .map(Some)
-                .ok_or(ClientHandshakeError::Protocol),
-            Err(_) => Err(ClientHandshakeError::Protocol),
-        }
+        let protocol = match fields.single("sec-websocket-protocol") {
+            Ok(None) => None,
+            Ok(Some(chosen)) => {
+                let chosen = std::str::from_utf8(chosen).ok();
+                let chosen = chosen.filter(|chosen| offered.contains(chosen));
+                Some(chosen.ok_or(ClientHandshakeError::Protocol)?)
+            }
+            Err(_) => return Err(ClientHandshakeError::Protocol),
+        };
+        Ok((protocol, agreement))
     }
 }
 
@@ -225,7 +252,7 @@ const OURS: [&str; 10] = [
     "sec-websocket-key",
     "sec-websocket-version",
     "sec-websocket-protocol",
-    "sec-websocket-extensions",
+    EXTENSIONS,
     "origin",
     "content-length",
     "transfer-encoding",

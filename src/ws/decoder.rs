@@ -7,6 +7,7 @@
 
 use super::{
     CloseCode, Error, Limits, Message,
+    deflate::Inflating,
     frame::ReceivedHeader,
     partial::{Partial, Released, Taken},
 };
@@ -99,10 +100,27 @@ impl Decoder {
         match (&self.state, self.role) {
             (State::Rest, Role::Server) => match short_message(input, limits) {
                 Some(length) => Self::next_short(input, length).or_else(|error| self.fail(error)),
-                None => self.next_at_rest(input, limits),
+                None => self.next_at_rest(input, limits, None),
             },
-            (State::Rest, Role::Client) => self.next_at_rest(input, limits),
-            _ => self.next_elsewhere(input, limits),
+            (State::Rest, Role::Client) => self.next_at_rest(input, limits, None),
+            _ => self.next_elsewhere(input, limits, None),
+        }
+    }
+
+    /// As [`Decoder::next`], where permessage-deflate has been agreed on (RFC 7692): messages may
+    /// be compressed. With [`Limits::piecewise`] such messages are always given away in pieces.
+    ///
+    /// # Errors
+    /// As [`Decoder::next`].
+    pub fn next_deflated<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        limits: &Limits,
+        inflating: &mut Inflating<'_>,
+    ) -> Result<Step<'a>, Error> {
+        match self.state {
+            State::Rest => self.next_at_rest(input, limits, Some(inflating)),
+            _ => self.next_elsewhere(input, limits, Some(inflating)),
         }
     }
 
@@ -145,8 +163,9 @@ impl Decoder {
         &'a mut self,
         input: &'a mut [u8],
         limits: &Limits,
+        inflating: Option<&mut Inflating<'_>>,
     ) -> Result<Step<'a>, Error> {
-        match ReceivedHeader::read(input, self.role, None, limits) {
+        match ReceivedHeader::read(input, self.role, None, limits, inflating.is_some()) {
             Ok(Some(frame)) if frame.is_whole(input.len() - frame.header_length()) => {
                 let consumed = frame.header_length() + frame.payload_length;
                 match frame.event(&mut input[frame.header_length()..consumed]) {
@@ -162,7 +181,7 @@ impl Decoder {
             Ok(None) if input.is_empty() => Ok(Step { consumed: 0, event: None }),
             Ok(_) => {
                 self.state = State::Partial(Box::default());
-                self.next_elsewhere(input, limits)
+                self.next_elsewhere(input, limits, inflating)
             }
             Err(error) => self.fail(error),
         }
@@ -173,6 +192,7 @@ impl Decoder {
         &'a mut self,
         input: &'a mut [u8],
         limits: &Limits,
+        inflating: Option<&mut Inflating<'_>>,
     ) -> Result<Step<'a>, Error> {
         let length = input.len();
         let partial = match &mut self.state {
@@ -184,7 +204,7 @@ impl Decoder {
         match partial.release() {
             Released::All => {
                 self.state = State::Rest;
-                return self.next_at_rest(input, limits);
+                return self.next_at_rest(input, limits, inflating);
             }
             Released::Close => {
                 self.state = State::Closed;
@@ -192,7 +212,7 @@ impl Decoder {
             }
             Released::Some => {}
         }
-        let (consumed, taken) = match partial.take(self.role, input, limits) {
+        let (consumed, taken) = match partial.take(self.role, input, limits, inflating) {
             Ok(taken) => taken,
             Err(error) => return self.fail(error),
         };

@@ -43,6 +43,16 @@ pub fn append_frame(
     }
 }
 
+/// Appends the only frame of a compressed message, with the payload that
+/// [`Deflaters`](super::deflate::Deflaters) made of it (RFC 7692 §6.1).
+pub fn append_deflated(outbox: &mut Outbox, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+    let header = FrameHeader { fin: true, opcode, mask, payload_length: payload.len() as u64 };
+    let copy = outbox.append_two(&header.encode().deflated(), payload);
+    if let Some(key) = mask {
+        simd::mask(copy, key, 0);
+    }
+}
+
 /// Appends a close frame. The reason is cut to what fits, between two characters.
 ///
 /// A code that must not be sent (1005, 1006) makes a frame without one, as `None` does.
@@ -70,6 +80,26 @@ pub fn frame(message: Message<'_>) -> Shared {
     let payload_length = message.len() as u64;
     let header = FrameHeader { fin: true, opcode: message.opcode(), mask: None, payload_length };
     Shared::concat(&header.encode(), message.as_bytes())
+}
+
+/// As [`frame`], with the payload that [`Deflaters`](super::deflate::Deflaters) made of it.
+#[must_use]
+pub fn frame_deflated(opcode: Opcode, payload: &[u8]) -> Shared {
+    let header =
+        FrameHeader { fin: true, opcode, mask: None, payload_length: payload.len() as u64 };
+    Shared::concat(&header.encode().deflated(), payload)
+}
+
+/// The payload of a frame that [`frame`] made.
+#[must_use]
+pub fn framed_payload(frame: &[u8]) -> &[u8] {
+    let length = frame.get(1).map_or(0, |short| short & 0x7f);
+    let header = match length {
+        0..=125 => 2,
+        126 => 4,
+        _ => 10,
+    };
+    frame.get(header..).unwrap_or_default()
 }
 
 /// How many bytes the frame of a server with this payload has.

@@ -39,6 +39,8 @@ pub enum Error {
     CloseCode,
     /// A text or the reason of a close frame is not UTF-8 (RFC 6455 §8.1).
     InvalidUtf8,
+    /// A compressed message cannot be inflated (RFC 7692 §7.2.2).
+    InvalidDeflate,
     /// A message is longer than the limit.
     MessageTooLong,
     /// The fragments of a message cost more beyond their payload than the limit.
@@ -62,7 +64,7 @@ impl Error {
             | Self::ExpectedContinuation
             | Self::ClosePayload
             | Self::CloseCode => CloseCode::PROTOCOL_ERROR,
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooLong | Self::FragmentOverhead => CloseCode::MESSAGE_TOO_BIG,
         }
     }
@@ -82,6 +84,7 @@ impl Error {
             Self::ClosePayload => "close frame with half a code",
             Self::CloseCode => "invalid close code",
             Self::InvalidUtf8 => "invalid UTF-8",
+            Self::InvalidDeflate => "a compressed message cannot be inflated",
             Self::MessageTooLong => "message too long",
             Self::FragmentOverhead => "too many small fragments",
         }

@@ -72,6 +72,15 @@ impl FrameHeader {
     }
 }
 
+impl EncodedHeader {
+    /// The same with RSV1: the message is compressed (RFC 7692 §6).
+    #[must_use]
+    pub(super) fn deflated(mut self) -> Self {
+        self.bytes[0] |= RSV1;
+        self
+    }
+}
+
 impl Deref for EncodedHeader {
     type Target = [u8];
 
@@ -85,6 +94,8 @@ impl Deref for EncodedHeader {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReceivedHeader {
     pub(super) fin: bool,
+    /// Whether the message is compressed: only of a message's first frame.
+    pub(super) deflated: bool,
     pub(super) opcode: Opcode,
     mask: Option<[u8; 4]>,
     header_length: u8,
@@ -97,27 +108,30 @@ pub(super) struct Progress {
     // Invariant: at most `max_payload_length`, the payload of a frame that has begun included.
     payload_bytes: usize,
     overhead_bytes: usize,
+    deflated: bool,
 }
 
 impl ReceivedHeader {
     /// Reads the header at the beginning of `bytes`; `None` if it is not complete.
     ///
-    /// `progress` is that of the message whose next fragment is expected, if one is.
+    /// `progress` is that of the message whose next fragment is expected, if one is. `inflates`
+    /// says whether messages may be compressed.
     #[inline]
     pub(super) fn read(
         bytes: &[u8],
         role: Role,
         progress: Option<&Progress>,
         limits: &Limits,
+        inflates: bool,
     ) -> Result<Option<Self>, Error> {
         let [first, second, after @ ..] = bytes else {
             // The faults of the first byte do not wait for the second.
             return match bytes {
-                [first, ..] => read_first(*first, progress.is_some()).map(|_| None),
+                [first, ..] => read_first(*first, progress.is_some(), inflates).map(|_| None),
                 [] => Ok(None),
             };
         };
-        let (fin, opcode) = read_first(*first, progress.is_some())?;
+        let First { fin, opcode, deflated } = read_first(*first, progress.is_some(), inflates)?;
         let is_masked = second & MASK != 0;
         // RFC 6455 §5.1: a server must refuse frames that are not masked, a client those that are.
         match (role, is_masked) {
@@ -133,7 +147,8 @@ impl ReceivedHeader {
         let payload_length = if opcode.is_control() {
             usize::from(short)
         } else {
-            let progress = progress.copied().unwrap_or_default();
+            let mut progress = progress.copied().unwrap_or_default();
+            progress.deflated |= deflated;
             progress.admit(length, fin, limits)?
         };
         let mut header_length = 2 + length_bytes;
@@ -145,7 +160,7 @@ impl ReceivedHeader {
             mask = Some(*key);
             header_length += 4;
         }
-        Ok(Some(Self { fin, opcode, mask, header_length, payload_length }))
+        Ok(Some(Self { fin, deflated, opcode, mask, header_length, payload_length }))
     }
 
     #[inline]
@@ -153,10 +168,11 @@ impl ReceivedHeader {
         usize::from(self.header_length)
     }
 
-    /// Whether this is no fragment, and its payload is among the `available` bytes after it.
+    /// Whether this is no fragment, its payload is among the `available` bytes after it, and
+    /// nothing has to be done to it but unmasking.
     #[inline]
     pub(super) fn is_whole(&self, available: usize) -> bool {
-        self.is_single() && self.payload_length <= available
+        self.is_single() && self.payload_length <= available && !self.deflated
     }
 
     /// Whether this is no fragment.
@@ -203,12 +219,18 @@ impl Progress {
     pub(super) fn add(&mut self, frame: &ReceivedHeader) {
         self.payload_bytes += frame.payload_length;
         self.overhead_bytes += overhead(frame.payload_length, frame.fin);
+        self.deflated |= frame.deflated;
     }
 
     /// Checks the length of the message's next frame.
     #[inline]
     fn admit(self, length: u64, fin: bool, limits: &Limits) -> Result<usize, Error> {
-        let room = limits.max_payload_length.saturating_sub(self.payload_bytes);
+        let mut max = limits.max_payload_length;
+        if self.deflated {
+            // What cannot be compressed becomes a little longer. Nothing is kept of it.
+            max = max.saturating_add(max / 8).saturating_add(MAX_DEFLATE_OVERHEAD_BYTES);
+        }
+        let room = max.saturating_sub(self.payload_bytes);
         let Some(length) = usize::try_from(length).ok().filter(|length| *length <= room) else {
             return Err(Error::MessageTooLong);
         };
@@ -226,24 +248,42 @@ fn overhead(payload_length: usize, fin: bool) -> usize {
     if fin { 0 } else { MIN_FRAGMENT_BYTES.saturating_sub(payload_length) }
 }
 
+/// What the first byte of a frame says.
+struct First {
+    fin: bool,
+    deflated: bool,
+    opcode: Opcode,
+}
+
 #[inline]
-fn read_first(byte: u8, expects_continuation: bool) -> Result<(bool, Opcode), Error> {
+fn read_first(byte: u8, expects_continuation: bool, inflates: bool) -> Result<First, Error> {
     // RFC 6455 §5.2: without an extension that gives them a meaning, they must be zero.
-    if byte & RESERVED != 0 {
+    let deflated = byte & RESERVED != 0;
+    if deflated && !(inflates && is_deflated(byte)) {
         return Err(Error::ReservedBits);
     }
     let fin = byte & FIN != 0;
     let opcode = Opcode::from_bits(byte & 0xf).ok_or(Error::ReservedOpcode)?;
     if opcode.is_control() {
         // RFC 6455 §5.5: control frames must not be fragmented.
-        return if fin { Ok((fin, opcode)) } else { Err(Error::FragmentedControl) };
+        let first = First { fin, deflated, opcode };
+        return if fin { Ok(first) } else { Err(Error::FragmentedControl) };
     }
     // RFC 6455 §5.4: the fragments of one message are not interleaved with those of another.
     match (opcode == Opcode::Continuation, expects_continuation) {
         (true, false) => Err(Error::UnexpectedContinuation),
         (false, true) => Err(Error::ExpectedContinuation),
-        _ => Ok((fin, opcode)),
+        _ => Ok(First { fin, deflated, opcode }),
     }
+}
+
+/// RFC 7692 §6: the "Per-Message Compressed" bit is RSV1, on the first frame of a data message and
+/// nowhere else. Reserved opcodes have no message: their fault is another.
+#[cold]
+fn is_deflated(byte: u8) -> bool {
+    let opcode = Opcode::from_bits(byte & 0xf);
+    let is_first = !matches!(opcode, Some(Opcode::Continuation)) && byte & 0x8 == 0;
+    byte & RESERVED == RSV1 && is_first
 }
 
 fn check_control(opcode: Opcode, short: u8) -> Result<(), Error> {
@@ -292,6 +332,10 @@ const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// RFC 7692 §6: with permessage-deflate, that a message is compressed.
+const RSV1: u8 = 0x40;
 const MASK: u8 = 0x80;
+/// What a compressed message may be longer than an eighth more than the limit of what it becomes.
+const MAX_DEFLATE_OVERHEAD_BYTES: usize = 64;
 /// Smaller fragments are charged as if they had this many bytes.
 const MIN_FRAGMENT_BYTES: usize = 16;

@@ -10,6 +10,7 @@
 mod client;
 mod close;
 mod decoder;
+pub mod deflate;
 mod encoder;
 mod error;
 mod frame;
@@ -23,7 +24,10 @@ mod partial;
 pub use client::{ClientHandshake, ClientHandshakeError, ClientRequest};
 pub use close::CloseCode;
 pub use decoder::{Decoder, Event, Role, Step};
-pub use encoder::{append_close, append_frame, frame, framed_length};
+pub use encoder::{
+    append_close, append_deflated, append_frame, frame, frame_deflated, framed_length,
+    framed_payload,
+};
 pub use error::Error;
 pub use frame::{EncodedHeader, FrameHeader};
 pub use limits::Limits;

@@ -13,6 +13,7 @@ use base64::{
 };
 use sha1::{Digest, Sha1};
 
+use super::deflate::{self, Agreement, Preferences, is_broken_safari};
 use crate::{
     base::Outbox,
     http::{
@@ -80,6 +81,8 @@ pub enum HandshakeError {
     Body,
     /// Sec-WebSocket-Protocol is not a list of different tokens.
     Protocols,
+    /// Sec-WebSocket-Extensions is not a list of extensions.
+    Extensions,
     /// The page that asks is not allowed to (for users of [`super::Origin`]).
     Origin,
 }
@@ -128,7 +131,20 @@ impl<'a> Opening<'a> {
         }
         let opening = Self { head: *head, key };
         opening.check_protocols()?;
+        // RFC 6455 §9.1: a value that does not follow the grammar fails the handshake.
+        deflate::check(&fields).map_err(|_| HandshakeError::Extensions)?;
         Ok(opening)
+    }
+
+    /// How messages of this connection may be compressed, if the client offers what suits these
+    /// preferences (RFC 7692 §5). Safari 15.0 to 15.3 is never taken at its word.
+    #[must_use]
+    pub fn deflate(&self, preferences: &Preferences) -> Option<Agreement> {
+        let fields = self.head.fields();
+        if fields.all("user-agent").any(is_broken_safari) {
+            return None;
+        }
+        Agreement::accept(&fields, preferences)
     }
 
     /// The answer to the client's key.
@@ -188,9 +204,12 @@ impl HandshakeError {
             Self::Method => Status::METHOD_NOT_ALLOWED,
             Self::NotUpgrade | Self::Version => Status::UPGRADE_REQUIRED,
             Self::Origin => Status::FORBIDDEN,
-            Self::HttpVersion | Self::Connection | Self::Key | Self::Body | Self::Protocols => {
-                Status::BAD_REQUEST
-            }
+            Self::HttpVersion
+            | Self::Connection
+            | Self::Key
+            | Self::Body
+            | Self::Protocols
+            | Self::Extensions => Status::BAD_REQUEST,
         }
     }
 
@@ -218,6 +237,7 @@ impl HandshakeError {
             Self::Key => "Sec-WebSocket-Key is not 16 bytes in base64",
             Self::Body => "a request for a WebSocket has no body",
             Self::Protocols => "Sec-WebSocket-Protocol is not a list of different tokens",
+            Self::Extensions => "Sec-WebSocket-Extensions is not a list of extensions",
             Self::Origin => "origin not allowed",
         }
     }
@@ -233,7 +253,8 @@ impl std::error::Error for HandshakeError {}
 
 /// Appends the 101 that opens a WebSocket (RFC 6455 §4.2.2). Frames may follow at once.
 ///
-/// `protocol` is one of those the client offered, or none. `fields` are the application's.
+/// `protocol` is one of those the client offered, or none; `deflate` is what [`Opening::deflate`]
+/// found. `fields` are the application's.
 ///
 /// # Errors
 /// [`ResponseError`], and nothing is appended, if a field cannot be sent, or is one that is written
@@ -242,6 +263,7 @@ pub fn append_accept<'f>(
     outbox: &mut Outbox,
     accept: Accept,
     protocol: Option<&'f str>,
+    deflate: Option<&Agreement>,
     fields: impl IntoIterator<Item = (&'f str, &'f [u8]), IntoIter: Clone>,
     date: &Date,
 ) -> Result<(), ResponseError> {
@@ -262,7 +284,10 @@ pub fn append_accept<'f>(
     // The lifetime of the fields is the caller's; those written here live shorter.
     let ours = handshake.into_iter().map(shorten);
     let chosen = protocol.map(|protocol| ("Sec-WebSocket-Protocol", protocol.as_bytes()));
-    let all = ours.chain(chosen.into_iter().map(shorten)).chain(fields.map(shorten));
+    let extension = deflate.map(Agreement::to_field_value);
+    let agreed = extension.as_ref().map(|value| ("Sec-WebSocket-Extensions", value.as_bytes()));
+    let chosen = chosen.into_iter().map(shorten).chain(agreed.into_iter().map(shorten));
+    let all = ours.chain(chosen).chain(fields.map(shorten));
     let exchange = Exchange { version: Version::Http11, is_head: false, keep_alive: true };
     ResponseWriter::new(outbox, date, exchange).send(Status::SWITCHING_PROTOCOLS, all, b"")
 }
@@ -290,7 +315,8 @@ pub(super) const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const MAX_PROTOCOLS: usize = 64;
 const PROTOCOLS: &str = "sec-websocket-protocol";
 /// Fields of the 101 that are written here.
-const OURS: [&str; 4] = ["upgrade", "connection", "sec-websocket-accept", PROTOCOLS];
+const OURS: [&str; 5] =
+    ["upgrade", "connection", "sec-websocket-accept", PROTOCOLS, deflate::EXTENSIONS];
 
 #[cfg(test)]
 mod tests;

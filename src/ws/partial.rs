@@ -6,6 +6,7 @@
 
 use super::{
     Error, Event, Limits, Message, Opcode, Role,
+    deflate::{Inflater, Inflating},
     frame::{MAX_HEADER_BYTES, Progress, ReceivedHeader, control_event},
 };
 use crate::{base::BLOCK_BYTES, simd::Utf8};
@@ -73,6 +74,15 @@ struct Gathering {
     content: Content,
     progress: Progress,
     piecewise: bool,
+    inflation: Option<Inflation>,
+}
+
+/// What a compressed message needs until it is complete.
+#[derive(Debug)]
+struct Inflation {
+    inflater: Inflater,
+    // How many bytes more it may become.
+    room: usize,
 }
 
 #[derive(Debug)]
@@ -88,11 +98,13 @@ impl Partial {
         role: Role,
         mut input: &'i mut [u8],
         limits: &Limits,
+        mut inflating: Option<&mut Inflating<'_>>,
     ) -> Result<(usize, Taken<'i>), Error> {
         let available = input.len();
+        let inflates = inflating.is_some();
         loop {
             if self.frame.is_none() {
-                let Some((header, used)) = self.read_header(role, input, limits)? else {
+                let Some((header, used)) = self.read_header(role, input, limits, inflates)? else {
                     return Ok((available, Taken::Nothing));
                 };
                 input = &mut input[used..];
@@ -101,11 +113,11 @@ impl Partial {
                     let event = header.event(payload)?;
                     return Ok((available - rest.len(), Taken::Lent(event)));
                 }
-                self.begin(header, limits);
+                self.begin(header, limits, inflating.as_deref_mut())?;
             }
             let (payload, rest) = input.split_at_mut(self.useful_bytes(input.len()));
             let is_exhausted = rest.is_empty();
-            let taken = self.take_payload(payload)?;
+            let taken = self.take_payload(payload, inflating.as_deref_mut())?;
             if !matches!(taken, Taken::Nothing) {
                 return Ok((available - rest.len(), taken));
             }
@@ -143,8 +155,10 @@ impl Partial {
             Lent::Control(_) => self.control = Vec::new(),
             Lent::Message { is_last: true } => self.message = None,
             Lent::Message { is_last: false } => {
-                if let Some(Gathering { content: Content::Text(text, _), .. }) = &mut self.message {
-                    text.clear();
+                match self.message.as_mut().map(|gathering| &mut gathering.content) {
+                    Some(Content::Text(text, _)) => text.clear(),
+                    Some(Content::Binary(bytes)) => bytes.clear(),
+                    None => {}
                 }
             }
         }
@@ -174,13 +188,14 @@ impl Partial {
         role: Role,
         input: &[u8],
         limits: &Limits,
+        inflates: bool,
     ) -> Result<Option<(ReceivedHeader, usize)>, Error> {
         let progress = self.message.as_ref().map(|gathering| &gathering.progress);
         let kept = self.header.length;
         let added = input.len().min(MAX_HEADER_BYTES - kept);
         self.header.bytes[kept..kept + added].copy_from_slice(&input[..added]);
         let bytes = &self.header.bytes[..kept + added];
-        let Some(header) = ReceivedHeader::read(bytes, role, progress, limits)? else {
+        let Some(header) = ReceivedHeader::read(bytes, role, progress, limits, inflates)? else {
             // Then all of the input was added: a header is never longer than that.
             self.header.length += added;
             return Ok(None);
@@ -189,7 +204,12 @@ impl Partial {
         Ok(Some((header, header.header_length() - kept)))
     }
 
-    fn begin(&mut self, header: ReceivedHeader, limits: &Limits) {
+    fn begin(
+        &mut self,
+        header: ReceivedHeader,
+        limits: &Limits,
+        inflating: Option<&mut Inflating<'_>>,
+    ) -> Result<(), Error> {
         let content = match header.opcode {
             Opcode::Text => Some(Content::Text(String::new(), Utf8::default())),
             Opcode::Binary => Some(Content::Binary(Vec::new())),
@@ -197,7 +217,14 @@ impl Partial {
         };
         if let Some(content) = content {
             let (progress, piecewise) = (Progress::default(), limits.piecewise);
-            self.message = Some(Gathering { content, progress, piecewise });
+            let inflation = match inflating.filter(|_| header.deflated) {
+                Some(inflating) => {
+                    let room = limits.max_payload_length;
+                    Some(Inflation { inflater: inflating.begin()?, room })
+                }
+                None => None,
+            };
+            self.message = Some(Gathering { content, progress, piecewise, inflation });
         }
         if let Some(gathering) = &mut self.message
             && !header.opcode.is_control()
@@ -205,6 +232,7 @@ impl Partial {
             gathering.progress.add(&header);
         }
         self.frame = Some(Frame { header, position: 0 });
+        Ok(())
     }
 
     /// How many of the available bytes can be taken as one piece of payload.
@@ -212,9 +240,14 @@ impl Partial {
         let Some(frame) = &self.frame else { return 0 };
         let useful = available.min(frame.header.payload_length - frame.position);
         match &self.message {
+            _ if frame.header.opcode.is_control() => useful,
+            // Then a piece has at most a thousand times as many bytes.
+            Some(Gathering { inflation: Some(_), piecewise: true, .. }) => {
+                useful.min(DEFLATED_PIECE_BYTES)
+            }
             // A character that was cut is given away by itself: its other bytes are elsewhere.
             Some(Gathering { content: Content::Text(_, utf8), piecewise: true, .. })
-                if utf8.pending() > 0 && !frame.header.opcode.is_control() =>
+                if utf8.pending() > 0 =>
             {
                 useful.min(1)
             }
@@ -223,7 +256,11 @@ impl Partial {
     }
 
     /// Takes a piece of the payload of the frame in progress.
-    fn take_payload<'i>(&mut self, payload: &'i mut [u8]) -> Result<Taken<'i>, Error> {
+    fn take_payload<'i>(
+        &mut self,
+        payload: &'i mut [u8],
+        inflating: Option<&mut Inflating<'_>>,
+    ) -> Result<Taken<'i>, Error> {
         let Some(frame) = &mut self.frame else { return Ok(Taken::Nothing) };
         let (header, position) = (frame.header, frame.position);
         frame.position += payload.len();
@@ -237,7 +274,14 @@ impl Partial {
         }
         let Some(gathering) = &mut self.message else { return Ok(Taken::Nothing) };
         let is_last = header.fin && missing == 0;
-        let taken = if gathering.piecewise {
+        let taken = if let (Some(_), Some(inflating)) = (&gathering.inflation, inflating) {
+            gathering.inflate(header, payload, position, inflating)?;
+            if is_last {
+                gathering.finish_inflating(inflating)?;
+            }
+            let is_piece = gathering.piecewise && !gathering.content.is_empty();
+            if is_last || is_piece { Taken::Kept } else { Taken::Nothing }
+        } else if gathering.piecewise {
             header.unmask(payload, position);
             gathering.content.piece(payload, is_last)?
         } else {
@@ -276,14 +320,47 @@ impl Partial {
     }
 }
 
+impl Gathering {
+    /// Inflates a piece of the payload of a frame, of which the first byte has this position.
+    fn inflate(
+        &mut self,
+        header: ReceivedHeader,
+        payload: &mut [u8],
+        position: usize,
+        inflating: &mut Inflating<'_>,
+    ) -> Result<(), Error> {
+        let Some(Inflation { inflater, room }) = &mut self.inflation else { return Ok(()) };
+        for (index, block) in payload.chunks_mut(BLOCK_BYTES).enumerate() {
+            header.unmask(block, position + index * BLOCK_BYTES);
+            let content = &mut self.content;
+            inflating.inflate(inflater, block, room, |piece, room| content.grow(piece, room))?;
+        }
+        Ok(())
+    }
+
+    fn finish_inflating(&mut self, inflating: &mut Inflating<'_>) -> Result<(), Error> {
+        let Some(Inflation { inflater, mut room }) = self.inflation.take() else { return Ok(()) };
+        let content = &mut self.content;
+        inflating.finish(inflater, &mut room, |piece, room| content.grow(piece, room))
+    }
+}
+
 impl Content {
+    /// Adds bytes that have been inflated. No more than `room` will follow.
+    fn grow(&mut self, bytes: &[u8], room: usize) -> Result<(), Error> {
+        let (length, capacity) = self.length_and_capacity();
+        let needed = length + bytes.len();
+        if needed > capacity {
+            let target = needed.max(capacity.saturating_mul(2)).min(needed.saturating_add(room));
+            self.reserve_exact(target);
+        }
+        self.push(bytes)
+    }
+
     /// Makes room for bytes that have arrived, and for more of those that are `missing` in the
     /// frame if memory must grow.
     fn reserve(&mut self, arrived: usize, missing: usize, is_single: bool) {
-        let (length, capacity) = match self {
-            Self::Text(text, utf8) => (text.len() + utf8.pending(), text.capacity()),
-            Self::Binary(bytes) => (bytes.len(), bytes.capacity()),
-        };
+        let (length, capacity) = self.length_and_capacity();
         let needed = length + arrived;
         if needed <= capacity {
             return;
@@ -294,9 +371,28 @@ impl Content {
         if !is_single {
             target = target.max(capacity.saturating_mul(2));
         }
+        self.reserve_exact(target);
+    }
+
+    /// With the bytes of a character that is not complete.
+    fn length_and_capacity(&self) -> (usize, usize) {
         match self {
-            Self::Text(text, _) => text.reserve_exact(target - text.len()),
-            Self::Binary(bytes) => bytes.reserve_exact(target - bytes.len()),
+            Self::Text(text, utf8) => (text.len() + utf8.pending(), text.capacity()),
+            Self::Binary(bytes) => (bytes.len(), bytes.capacity()),
+        }
+    }
+
+    fn reserve_exact(&mut self, capacity: usize) {
+        match self {
+            Self::Text(text, _) => text.reserve_exact(capacity - text.len()),
+            Self::Binary(bytes) => bytes.reserve_exact(capacity - bytes.len()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text, _) => text.is_empty(),
+            Self::Binary(bytes) => bytes.is_empty(),
         }
     }
 
@@ -344,3 +440,5 @@ impl Content {
 
 /// Memory grows to four times what has arrived and this, so that most messages get theirs at once.
 const EAGER_BYTES: usize = 16 << 10;
+/// What is inflated for one piece of a message that is given away in pieces.
+const DEFLATED_PIECE_BYTES: usize = 1 << 10;

@@ -20,6 +20,9 @@ pub trait Bed: Sized {
     type Reactor: Reactor;
     type Peer: Peer;
 
+    /// So many bytes in place of so many mebibytes: as much as fills what there is to fill.
+    const MEBIBYTE: usize = 1 << 20;
+
     fn reactor(&mut self) -> &mut Self::Reactor;
 
     /// Something to listen with, and where.
@@ -30,6 +33,9 @@ pub trait Bed: Sized {
 
     /// A connection without the reactor's listening: the server's socket, and the peer.
     fn pair(&mut self) -> (<Self::Reactor as Reactor>::Socket, Self::Peer);
+
+    /// From now on a send is refused only when the peer has really no room.
+    fn refuse_only_when_full(&mut self) {}
 
     /// Lets some time pass for what is under way.
     fn pause_between_turns(&mut self) {}
@@ -210,6 +216,7 @@ pub struct SimBed {
     reactor: SimReactor,
     ports: u16,
     seed: u64,
+    faults: SimFaults,
 }
 
 impl SimBed {
@@ -218,14 +225,14 @@ impl SimBed {
         let faults = if seed == 0 { SimFaults::default() } else { SimFaults::harmless(seed) };
         let network = SimNetwork::new(seed, faults);
         let reactor = network.reactor();
-        Self { network, reactor, ports: 0, seed }
+        Self { network, reactor, ports: 0, seed, faults }
     }
 }
 
 impl Drop for SimBed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("to replay: SIM_SEED={}, {:?}", self.seed, SimFaults::harmless(self.seed));
+            eprintln!("to replay: SIM_SEED={}, {:?}", self.seed, self.faults);
         }
     }
 }
@@ -233,6 +240,8 @@ impl Drop for SimBed {
 impl Bed for SimBed {
     type Reactor = SimReactor;
     type Peer = SimPeer;
+
+    const MEBIBYTE: usize = 1 << 16;
 
     fn reactor(&mut self) -> &mut SimReactor {
         &mut self.reactor
@@ -252,6 +261,11 @@ impl Bed for SimBed {
         self.network.pair()
     }
 
+    fn refuse_only_when_full(&mut self) {
+        let faults = SimFaults { short_send: 0, would_block: 0, ..self.faults };
+        self.network.set_faults(faults);
+    }
+
     fn pause_between_turns(&mut self) {
         self.network.advance(Duration::from_millis(1));
     }
@@ -259,8 +273,10 @@ impl Bed for SimBed {
 
 impl Peer for SimPeer {
     fn write(&mut self, bytes: &[u8]) -> usize {
-        SimPeer::write(self, bytes);
-        bytes.len()
+        // A kernel would not take everything at once either.
+        let count = bytes.len().min(64 << 10);
+        SimPeer::write(self, &bytes[..count]);
+        count
     }
 
     fn read(&mut self, count: usize) -> Vec<u8> {

@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
     net::SocketAddr,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use sockeye::{
     base::{Key, Outbox, Shared},
-    reactor::{Completion, Reactor},
+    reactor::{Completion, Reactor, SimRandom},
 };
 
 use crate::bed::{Bed, Peer};
@@ -279,15 +280,30 @@ fn live(sockets: &mut BTreeMap<Key, Seen>, key: Key) -> &mut Seen {
     seen
 }
 
-/// Bytes number `start` and following of an endless sequence without a short period.
+/// Bytes number `start` and following of an endless sequence.
 pub fn pattern(start: usize, count: usize) -> Vec<u8> {
-    (start..start + count).map(|n| (n ^ n >> 8 ^ n >> 16) as u8).collect()
+    // A prime, so that no size of a buffer divides the period.
+    const PERIOD: usize = 65_521;
+    static TABLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut random = SimRandom::new(1);
+        (0..PERIOD).map(|_| random.next_u64().to_le_bytes()[0]).collect()
+    });
+    let mut bytes = Vec::with_capacity(count);
+    let mut at = start % PERIOD;
+    while bytes.len() < count {
+        let end = PERIOD.min(at + count - bytes.len());
+        bytes.extend_from_slice(&TABLE[at..end]);
+        at = 0;
+    }
+    bytes
 }
 
 /// Says where two long sequences differ, instead of printing both.
 pub fn assert_same(got: &[u8], expected: &[u8]) {
-    let differs = got.iter().zip(expected).position(|(got, expected)| got != expected);
-    assert_eq!((got.len(), differs), (expected.len(), None), "length, first difference");
+    if got != expected {
+        let differs = got.iter().zip(expected).position(|(got, expected)| got != expected);
+        panic!("{} bytes, not {}; first difference {differs:?}", got.len(), expected.len());
+    }
 }
 
 impl<B: Bed> Driver<B> {

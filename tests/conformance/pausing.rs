@@ -13,7 +13,7 @@ pub fn a_paused_socket_receives_a_bounded_amount<B: Bed>(driver: &mut Driver<B>)
     driver.until_received(key(0), 6);
     driver.pause(key(0));
     driver.turn();
-    let all = pattern(0, 1 << 20);
+    let all = pattern(0, 4 * B::MEBIBYTE);
     let mut written = 0;
     for _ in 0..50 {
         written += peer.write(&all[written..]);
@@ -32,7 +32,7 @@ pub fn a_paused_socket_receives_a_bounded_amount<B: Bed>(driver: &mut Driver<B>)
 pub fn a_socket_paused_amid_data_receives_a_bounded_amount<B: Bed>(driver: &mut Driver<B>) {
     for n in 0..10 {
         let mut peer = driver.open(key(n));
-        let all = pattern(0, 1 << 20);
+        let all = pattern(0, 4 * B::MEBIBYTE);
         let mut written = 0;
         driver.until("some bytes", |driver| {
             written += peer.write(&all[written..]);
@@ -56,7 +56,7 @@ pub fn a_socket_paused_amid_data_receives_a_bounded_amount<B: Bed>(driver: &mut 
 
 pub fn pausing_back_and_forth_loses_nothing<B: Bed>(driver: &mut Driver<B>) {
     let mut peer = driver.open(key(0));
-    let all = pattern(0, 2 << 20);
+    let all = pattern(0, 2 * B::MEBIBYTE);
     let (mut written, mut round) = (0, 0);
     driver.until("everything", |driver| {
         round += 1;
@@ -65,9 +65,9 @@ pub fn pausing_back_and_forth_loses_nothing<B: Bed>(driver: &mut Driver<B>) {
         // All orders of the two, with and without a turn between them.
         for step in 0..round % 4 {
             if (round + step) % 2 == 0 {
-                driver.pause(key(0))
+                driver.pause(key(0));
             } else {
-                driver.resume(key(0))
+                driver.resume(key(0));
             }
             if round % 3 == 0 {
                 driver.turn();
@@ -104,9 +104,9 @@ pub fn the_peers_end_is_not_lost_while_paused<B: Bed>(driver: &mut Driver<B>) {
         driver.turns(2);
         driver.write_all(&mut peer, b"last words");
         if breaks {
-            peer.reset()
+            peer.reset();
         } else {
-            peer.shutdown()
+            peer.shutdown();
         }
         driver.turns(5);
         driver.resume(key(n));

@@ -1,6 +1,6 @@
 //! Rule 5: what the kernel does not take comes back, and nothing is lost.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, time::Duration};
 
 use sockeye::{
     base::{Outbox, Shared},
@@ -13,20 +13,21 @@ use crate::{
 };
 
 pub fn a_slow_reader_loses_nothing<B: Bed>(driver: &mut Driver<B>) {
+    let total = 20 * B::MEBIBYTE;
     let mut peer = driver.open(key(0));
     let mut all = driver.fill(key(0));
     let (mut got, mut turns) = (Vec::new(), 0);
-    driver.until("20 MiB at a slow reader", |driver| {
+    driver.until("most bytes at a slow reader", |driver| {
         turns += 1;
         if turns % 3 == 0 {
             got.extend(peer.read(300_000));
         }
-        if all.len() < 20 << 20 && driver.sockets[&key(0)].waiting.len() < 1 << 20 {
+        if all.len() < total && driver.sockets[&key(0)].waiting.len() < 1 << 20 {
             let bytes = pattern(all.len(), 200_000);
             driver.send(key(0), &bytes);
             all.extend(bytes);
         }
-        got.len() >= 20 << 20
+        got.len() >= total
     });
     driver.until("the rest", |_| {
         got.extend(peer.read(1 << 20));
@@ -38,7 +39,7 @@ pub fn a_slow_reader_loses_nothing<B: Bed>(driver: &mut Driver<B>) {
 pub fn a_large_echo_is_complete<B: Bed>(driver: &mut Driver<B>) {
     driver.echoes = true;
     let mut peer = driver.open(key(0));
-    let all = pattern(0, 20 << 20);
+    let all = pattern(0, 20 * B::MEBIBYTE);
     let (mut written, mut got) = (0, Vec::new());
     driver.until("the whole echo", |_| {
         // The peer reads nothing before it has written everything it can.
@@ -53,6 +54,7 @@ pub fn a_large_echo_is_complete<B: Bed>(driver: &mut Driver<B>) {
 }
 
 pub fn several_sends_come_back_in_order<B: Bed>(driver: &mut Driver<B>) {
+    driver.bed.refuse_only_when_full();
     let mut peer = driver.open(key(0));
     driver.holds_back = true;
     let mut all = driver.fill(key(0));
@@ -84,11 +86,8 @@ pub fn several_sends_come_back_in_order<B: Bed>(driver: &mut Driver<B>) {
     let seen = driver.sockets.get_mut(&key(0)).unwrap();
     came_back.append_outbox(std::mem::take(&mut seen.waiting));
     seen.waiting = came_back;
+    assert!(seen.blocked);
     driver.holds_back = false;
-    if !driver.sockets[&key(0)].blocked {
-        let rest = std::mem::take(&mut driver.sockets.get_mut(&key(0)).unwrap().waiting);
-        driver.send_outbox(key(0), rest);
-    }
     driver.expect(&mut peer, &all);
 }
 
@@ -98,13 +97,43 @@ pub fn several_sends_before_the_first_refusal_come_back_at_once<B: Bed>(driver: 
     // Within one turn, so that no send knows of the one before; the driver checks that all of
     // it comes back together.
     for _ in 0..40 {
-        let bytes = pattern(all.len(), 500_000);
+        let bytes = pattern(all.len(), B::MEBIBYTE / 2);
         driver.send(key(0), &bytes);
         all.extend(bytes);
     }
     driver.turn();
     driver.until("refusal", |driver| driver.sockets[&key(0)].blocked);
     driver.expect(&mut peer, &all);
+}
+
+pub fn what_is_sent_before_writable_is_heard_overtakes_nothing<B: Bed>(driver: &mut Driver<B>) {
+    driver.bed.refuse_only_when_full();
+    let mut peer = driver.open(key(0));
+    let mut all = driver.fill(key(0));
+    let mut got = Vec::new();
+    // There is room again, and the reactor learns of it; its owner has not asked yet.
+    for _ in 0..20 {
+        got.extend(peer.read(1 << 20));
+        driver.bed.pause_between_turns();
+        driver.bed.reactor().wait(Some(Duration::from_millis(1))).unwrap();
+    }
+    let mut came_back = std::mem::take(&mut driver.sockets.get_mut(&key(0)).unwrap().waiting);
+    assert!(!came_back.is_empty());
+    let mut later = Outbox::default();
+    later.append(b"later");
+    driver.bed.reactor().send(key(0), &mut later);
+    all.extend(b"later");
+    driver.holds_back = true;
+    driver.until("Writable", |driver| driver.sockets[&key(0)].writables > 0);
+    let seen = driver.sockets.get_mut(&key(0)).unwrap();
+    came_back.append_outbox(std::mem::take(&mut seen.waiting));
+    driver.holds_back = false;
+    driver.send_outbox(key(0), came_back);
+    driver.until("all bytes", |_| {
+        got.extend(peer.read(1 << 20));
+        got.len() >= all.len()
+    });
+    assert_same(&got, &all);
 }
 
 pub fn is_blocked_tells_at_once<B: Bed>(driver: &mut Driver<B>) {
@@ -154,7 +183,7 @@ pub fn bytes_are_received_while_nothing_can_be_sent<B: Bed>(driver: &mut Driver<
 pub fn a_shutdown_after_sends_loses_nothing<B: Bed>(driver: &mut Driver<B>) {
     let mut peer = driver.open(key(0));
     // Much more than the kernel takes at once: the shutdown must not overtake the rest.
-    let all = pattern(0, 12 << 20);
+    let all = pattern(0, 12 * B::MEBIBYTE);
     driver.send(key(0), &all);
     driver.shutdown(key(0));
     let mut got = Vec::new();

@@ -48,7 +48,7 @@ pub fn bytes_that_came_before_open_are_received<B: Bed>(driver: &mut Driver<B>) 
 
 pub fn a_large_transfer_is_received_in_order<B: Bed>(driver: &mut Driver<B>) {
     let mut peer = driver.open(key(0));
-    let all = pattern(0, 8 << 20);
+    let all = pattern(0, 8 * B::MEBIBYTE);
     driver.write_all(&mut peer, &all);
     peer.shutdown();
     driver.until_ended(key(0));
@@ -70,18 +70,18 @@ pub fn connections_do_not_mix<B: Bed>(driver: &mut Driver<B>) {
 }
 
 pub fn two_hundred_sockets_with_much_data_lose_nothing<B: Bed>(driver: &mut Driver<B>) {
-    const EACH: usize = 150_000;
+    let data: Vec<_> = (0..200).map(|n| pattern(n * 7, B::MEBIBYTE / 7)).collect();
     let mut peers: Vec<_> = (0..200).map(|n| driver.open(key(n))).collect();
     let mut written = vec![0; peers.len()];
     driver.until("everything received", |driver| {
         // The peers are ahead of the reactor, so that its buffers run out.
         for (n, peer) in peers.iter_mut().enumerate() {
-            written[n] += peer.write(&pattern(n * 7 + written[n], EACH - written[n]));
+            written[n] += peer.write(&data[n][written[n]..]);
         }
-        driver.sockets.values().all(|seen| seen.received.len() == EACH)
+        driver.sockets.values().all(|seen| seen.received.len() == B::MEBIBYTE / 7)
     });
-    for (n, seen) in driver.sockets.values().enumerate() {
-        assert_same(&seen.received, &pattern(n * 7, EACH));
+    for (seen, data) in driver.sockets.values().zip(&data) {
+        assert_same(&seen.received, data);
     }
 }
 
@@ -89,7 +89,7 @@ pub fn no_socket_is_starved_by_a_busy_one<B: Bed>(driver: &mut Driver<B>) {
     driver.forgets = true;
     let mut busy: Vec<_> = (0..20).map(|n| driver.open(key(n))).collect();
     let mut quiet = driver.open(key(20));
-    let bytes = pattern(0, 1 << 20);
+    let bytes = pattern(0, B::MEBIBYTE);
     for _ in 0..20 {
         for peer in &mut busy {
             peer.write(&bytes);
@@ -154,7 +154,7 @@ pub fn a_broken_connection_ends_with_an_error<B: Bed>(driver: &mut Driver<B>) {
 
 pub fn a_single_send_may_be_large<B: Bed>(driver: &mut Driver<B>) {
     let mut peer = driver.open(key(0));
-    let all = pattern(0, 16 << 20);
+    let all = pattern(0, 16 * B::MEBIBYTE);
     driver.send(key(0), &all);
     driver.expect(&mut peer, &all);
     driver.until_sent(key(0));
@@ -220,7 +220,7 @@ pub fn a_range_of_a_shared_buffer_is_sent<B: Bed>(driver: &mut Driver<B>) {
 pub fn one_buffer_goes_to_many<B: Bed>(driver: &mut Driver<B>) {
     let mut peers: Vec<_> = (0..200).map(|n| driver.open(key(n))).collect();
     let small = Shared::from(&b"to all of you"[..]);
-    let large = Shared::from(&pattern(5, 50_000)[..]);
+    let large = Shared::from(&pattern(5, B::MEBIBYTE / 20)[..]);
     for n in 0..200 {
         driver.send_shared(key(n), &small);
     }

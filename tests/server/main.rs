@@ -8,3 +8,4 @@ mod support;
 
 mod backpressure;
 mod life;
+mod topics;

@@ -123,6 +123,19 @@ impl Bed {
         Self::upgraded(self.connect(), target)
     }
 
+    /// A new WebSocket of a [`Puppet`](super::Puppet), served by this worker.
+    #[track_caller]
+    pub(crate) fn open_on(&self, worker: usize, target: &str) -> Peer {
+        for _ in 0..1000 {
+            let mut peer = self.open(target);
+            peer.text("worker");
+            if peer.read_text() == worker.to_string() {
+                return peer;
+            }
+        }
+        panic!("worker {worker} gets no connections");
+    }
+
     /// A new WebSocket whose receive buffer holds little.
     #[track_caller]
     pub(crate) fn open_narrow(&self, target: &str) -> Peer {

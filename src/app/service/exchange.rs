@@ -1,49 +1,37 @@
-//! Requests and their answers, among them the opening handshake (RFC 6455 §4.2).
+//! Requests and their answers, as far as these are said at once; `active` has the others.
 
-use std::{
-    borrow::Cow,
-    panic::{AssertUnwindSafe, catch_unwind},
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{
+    Service,
+    active::{Collected, Handling, State},
+    handshake::refusal,
 };
-
-use super::{Place, Service};
 use crate::{
-    app::{
-        Request, Response, SocketId,
-        endpoint::Answer,
-        upgrade::{AnyVerdict, Ticket},
-    },
+    app::{Core, Request, Response, page::Page, response::Body},
     base::{Key, Tick},
     conn::{Protocol, Stage},
-    http::{self, Event, HeaderSlots, NoMatch, RequestHead, ResponseWriter, Status},
+    http::{
+        self, BodyLength, Event, HeaderSlots, NoMatch, Parameters, RequestHead, ResponseWriter,
+        Status,
+    },
     ws::{self, Opening},
 };
-
-/// A request for a WebSocket that is answered later.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    handshake: Handshake,
-    number: u64,
-}
-
-/// What a 101 needs to know of its request.
-#[derive(Debug)]
-struct Handshake {
-    route: u16,
-    accept: ws::Accept,
-    // The one that the route would choose.
-    protocol: Option<Cow<'static, str>>,
-}
-
-type Headers = Vec<(Cow<'static, str>, Cow<'static, str>)>;
 
 impl Service {
     /// Decodes requests until more bytes are needed, or the connection may not go on. Returns
     /// how many bytes are done with; what follows them may be another protocol.
     pub(super) fn decode_requests(&mut self, key: Key, input: &mut [u8]) -> usize {
-        let limits = self.core.limits.http;
+        let mut limits = self.core.limits.http;
         let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
+        let has_exchange = connection.has_exchange;
         let Protocol::Http(mut decoder) = connection.protocol.lend() else { return 0 };
         let before = Phase::of(&decoder);
+        // How long the body may be is known when its route is.
+        limits.max_body_bytes = match before {
+            Phase::Body => self.max_body_bytes(key, has_exchange),
+            Phase::Idle | Phase::Head => u64::MAX,
+        };
         let (mut done, mut count) = (0, 0);
         loop {
             let mut slots = HeaderSlots::new();
@@ -59,10 +47,21 @@ impl Service {
                 None => break,
                 Some(Event::Request(head)) => {
                     count += 1;
-                    self.request(key, &head);
+                    let taken = self.request(key, &head, step.rest);
+                    if taken > 0 {
+                        done += taken;
+                        decoder.skip_body();
+                    } else if decoder.is_in_body() {
+                        let has_exchange =
+                            self.core.connections.get(key).is_some_and(|c| c.has_exchange);
+                        limits.max_body_bytes = self.max_body_bytes(key, has_exchange);
+                    }
                 }
-                // A body that nobody wants.
-                Some(Event::Body(_) | Event::End) => {}
+                Some(Event::Body(piece)) => self.body(key, piece),
+                Some(Event::End) => {
+                    limits.max_body_bytes = u64::MAX;
+                    self.request_complete(key);
+                }
             }
             match self.core.connections.get(key).map(|connection| connection.stage) {
                 Some(Stage::Http) if self.core.goes_on(key).is_some() => {}
@@ -83,7 +82,7 @@ impl Service {
         done
     }
 
-    fn deadline(&self, phase: Phase) -> Tick {
+    pub(super) fn deadline(&self, phase: Phase) -> Tick {
         let limits = &self.core.limits;
         self.core.connections.now().after(match phase {
             Phase::Idle => limits.keep_alive_timeout,
@@ -95,42 +94,119 @@ impl Service {
     /// What the client sent is no request: nobody knows where the next one would begin.
     pub(super) fn fault(&mut self, key: Key, status: Status) {
         self.core.stats.bad_requests += 1;
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        // A response that has begun cannot be taken back.
+        if connection.has_exchange && self.abandon(key) {
+            return self.core.abort(key, "");
+        }
         if let Some(connection) = self.core.connections.get_mut(key) {
             connection.exchange = http::Exchange::FAULT;
         }
-        self.respond(key, &Response::of_status(status));
+        self.respond(key, Response::of_status(status));
     }
 
-    fn request(&mut self, key: Key, head: &RequestHead<'_>) {
+    /// Deals with the head of a request. What follows it is given too; returns how much of that
+    /// was taken: all of a body, or nothing.
+    fn request(&mut self, key: Key, head: &RequestHead<'_>, rest: &[u8]) -> usize {
         self.core.stats.requests += 1;
         let is_ending = self.grace.is_some();
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        let Some(connection) = self.core.connections.get_mut(key) else { return 0 };
         connection.exchange = head.exchange();
         connection.exchange.keep_alive &= !is_ending && !head.expect_continue();
         if Opening::is_asked_for(head)
             && let Ok(found) = self.sockets.find(head.method(), head.path())
         {
-            return self.handshake(key, head, *found.value);
+            let route = *found.value;
+            self.handshake(key, head, route);
+            return 0;
         }
-        let response = match self.paths.find(head.method(), head.path()) {
-            Ok(found) => {
-                let page = &mut self.pages[usize::from(*found.value)];
-                let request = Request {
-                    head: *head,
-                    parameters: found.parameters,
-                    remote_addr: self.core.connections.get(key).and_then(|c| c.peer.address()),
-                    remote: &self.core.remote,
-                    worker: self.core.worker,
-                };
-                catch_unwind(AssertUnwindSafe(|| page.answer(&request))).unwrap_or_else(|_| {
-                    self.core.stats.handler_panics += 1;
-                    log::error!(worker = self.core.worker; "a handler panicked: 500 is answered");
-                    Response::of_status(Status::INTERNAL_SERVER_ERROR)
-                })
+        let found = match self.paths.find(head.method(), head.path()) {
+            Ok(found) => found,
+            Err(no_match) => {
+                let response = self.without_page(head, no_match);
+                self.respond(key, response);
+                return 0;
             }
-            Err(no_match) => self.without_page(head, no_match),
         };
-        self.respond(key, &response);
+        let number = *found.value;
+        let page = &mut self.pages[usize::from(number)];
+        if let BodyLength::Known(length) = head.body() {
+            let max = page.max_body_bytes().unwrap_or(self.core.limits.http.max_body_bytes);
+            if length > max {
+                self.fault(key, Status::CONTENT_TOO_LARGE);
+                return 0;
+            }
+        }
+        let request = request_of(&self.core, key, *head, found.parameters);
+        match page {
+            Page::Plain(answer) => {
+                let response = catch_unwind(AssertUnwindSafe(|| answer(&request)));
+                self.respond_or_500(key, response.ok());
+                0
+            }
+            Page::Collecting { answer, .. } => {
+                let body = match head.body() {
+                    BodyLength::None => &[],
+                    BodyLength::Known(length) if length <= rest.len() as u64 => {
+                        usize::try_from(length).map_or(rest, |length| &rest[..length])
+                    }
+                    BodyLength::Known(_) | BodyLength::Chunked => {
+                        self.collect(key, head, number, rest.is_empty());
+                        return 0;
+                    }
+                };
+                let response = catch_unwind(AssertUnwindSafe(|| answer(&request, body)));
+                if let Some(connection) = self.core.connections.get_mut(key) {
+                    connection.exchange.keep_alive = head.keep_alive() && !is_ending;
+                }
+                self.respond_or_500(key, response.ok());
+                body.len()
+            }
+            Page::Streaming(handler) => {
+                match catch_unwind(AssertUnwindSafe(|| handler.request(&request))) {
+                    Ok(Ok(slot)) => self.receive(key, head, number, slot, rest.is_empty()),
+                    Ok(Err(response)) => self.respond(key, response),
+                    Err(_) => self.respond_or_500(key, None),
+                }
+                0
+            }
+        }
+    }
+
+    /// Begins to keep a body for its page.
+    fn collect(&mut self, key: Key, head: &RequestHead<'_>, page: u16, is_awaited: bool) {
+        let collected = Collected { page, head: head.bytes().into(), body: Vec::new() };
+        self.begin_exchange(key, State::Collecting(collected));
+        self.invite_body(key, head, is_awaited);
+    }
+
+    /// Begins to hand a body to its handler.
+    fn receive(
+        &mut self,
+        key: Key,
+        head: &RequestHead<'_>,
+        page: u16,
+        slot: usize,
+        is_awaited: bool,
+    ) {
+        self.begin_exchange(key, State::Handling(Handling::new(page, slot)));
+        self.invite_body(key, head, is_awaited);
+    }
+
+    /// The body is wanted: says so to a client that asks (RFC 9110 §10.1.1), unless it has begun
+    /// to send already.
+    fn invite_body(&mut self, key: Key, head: &RequestHead<'_>, is_awaited: bool) {
+        if !head.expect_continue() {
+            return;
+        }
+        let keep_alive = head.keep_alive() && self.grace.is_none();
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        connection.exchange.keep_alive = keep_alive;
+        let exchange = connection.exchange;
+        if let Some(outbox) = self.core.connections.outbox(key).filter(|_| is_awaited) {
+            let _ =
+                ResponseWriter::new(outbox, &self.date, exchange).send(Status::CONTINUE, [], &[]);
+        }
     }
 
     fn without_page(&self, head: &RequestHead<'_>, no_match: NoMatch) -> Response {
@@ -147,162 +223,78 @@ impl Service {
         }
     }
 
-    fn handshake(&mut self, key: Key, head: &RequestHead<'_>, route: u16) {
-        let opening = match Opening::read(head) {
-            Ok(opening) => opening,
-            Err(error) => return self.respond(key, &refusal(error)),
-        };
-        let config = &self.core.configs[usize::from(route)];
-        if !config.origin.allows(head) {
-            return self.respond(key, &refusal(ws::HandshakeError::Origin));
-        }
-        let offers = |name: &&String| opening.protocols().any(|offered| offered == name.as_str());
-        let protocol = config.protocols.iter().find(offers).map(|name| Cow::Owned(name.clone()));
-        let handshake = Handshake { route, accept: opening.accept(), protocol };
-        // Found before, so found again: the second time to lend its parameters.
-        let Ok(found) = self.sockets.find(head.method(), head.path()) else { return };
-        let request = Request {
-            head: *head,
-            parameters: found.parameters,
-            remote_addr: self.core.connections.get(key).and_then(|c| c.peer.address()),
-            remote: &self.core.remote,
-            worker: self.core.worker,
-        };
-        let endpoint = &mut self.routes[usize::from(route)];
-        let answer = catch_unwind(AssertUnwindSafe(|| endpoint.upgrade(&request)));
-        self.answer(key, handshake, answer.ok());
+    /// Sends what a page has said; `None` if it panicked.
+    #[inline]
+    pub(super) fn respond_or_500(&mut self, key: Key, response: Option<Response>) {
+        let response = response.unwrap_or_else(|| {
+            note_panic(&mut self.core);
+            Response::of_status(Status::INTERNAL_SERVER_ERROR)
+        });
+        self.respond(key, response);
     }
 
-    /// Carries out what a handler has said; `None` if it panicked.
-    fn answer(&mut self, key: Key, handshake: Handshake, answer: Option<Answer>) {
-        match answer {
-            Some(Answer::Accept { slot, .. }) if self.grace.is_some() => {
-                self.routes[usize::from(handshake.route)].discard(slot);
-                self.respond(key, &Response::of_status(Status::SERVICE_UNAVAILABLE));
-            }
-            Some(Answer::Accept { slot, protocol, headers }) => {
-                self.accept(key, handshake, slot, protocol, &headers);
-            }
-            Some(Answer::Reject(response)) => self.respond(key, &response),
-            Some(Answer::Later(start)) => self.wait_for_verdict(key, handshake, start),
-            None => {
-                self.core.stats.handler_panics += 1;
-                log::error!(worker = self.core.worker; "a handler panicked: 500 is answered");
-                self.respond(key, &Response::of_status(Status::INTERNAL_SERVER_ERROR));
-            }
+    /// Writes a response to the request at hand, or begins to. If the connection is not kept
+    /// alive, it is the last thing written.
+    #[inline]
+    pub(super) fn respond(&mut self, key: Key, mut response: Response) {
+        match response.take_body() {
+            Body::Bytes(body) => self.respond_whole(key, &response, &body),
+            body => self.respond_by_and_by(key, &response, body),
         }
     }
 
-    fn accept(
-        &mut self,
-        key: Key,
-        handshake: Handshake,
-        slot: u32,
-        protocol: Option<Cow<'static, str>>,
-        headers: &Headers,
-    ) {
-        let Handshake { route, accept, protocol: default } = handshake;
-        let protocol = protocol.or(default);
-        let headers = headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
-        let Some(outbox) = self.core.connections.outbox(key) else { return };
-        if let Err(error) =
-            ws::append_accept(outbox, accept, protocol.as_deref(), headers, &self.date)
-        {
-            log::error!(worker = self.core.worker; "the 101 cannot be sent: {error}");
-            self.routes[usize::from(route)].discard(slot);
-            return self.respond(key, &Response::of_status(Status::INTERNAL_SERVER_ERROR));
-        }
-        let now = self.core.connections.now();
-        let config = &self.core.configs[usize::from(route)];
-        let deadline = match config.max_lifetime.is_zero() {
-            true => crate::conn::Connections::NEVER,
-            false => now.after(config.max_lifetime),
-        };
-        let idle = (!config.idle_timeout.is_zero()).then(|| now.after(config.ping_after()));
+    fn respond_whole(&mut self, key: Key, response: &Response, body: &[u8]) {
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        connection.protocol = Protocol::WebSocket(ws::Decoder::new(ws::Role::Server));
-        connection.stage = Stage::WebSocket;
-        (connection.route, connection.slot) = (route, slot);
-        (connection.heard, connection.deadline) = (now, deadline);
-        self.core.connections.wake_at(key, deadline);
-        if let Some(idle) = idle {
-            self.core.connections.wake_at(key, idle);
-        }
-        self.core.stats.websockets += 1;
-        let at = Place { key, slot };
-        self.call(key, route, |endpoint, core| endpoint.open(core, at));
-    }
-
-    fn wait_for_verdict(
-        &mut self,
-        key: Key,
-        handshake: Handshake,
-        start: Box<dyn FnOnce(crate::Remote, Ticket)>,
-    ) {
-        self.waiting_count += 1;
-        let number = self.waiting_count;
-        let deadline = self.core.connections.now().after(self.core.limits.answer_timeout);
-        let Some(connection) = self.core.connections.get_mut(key) else { return };
-        connection.stage = Stage::Answering;
-        connection.deadline = deadline;
-        self.core.connections.wake_at(key, deadline);
-        self.waiting.insert(key, Waiting { handshake, number });
-        let ticket = Ticket { id: SocketId::new(self.core.worker, key), number };
-        let remote = self.core.remote.clone();
-        // If it panics, the pending upgrade is dropped with it, which is an answer.
-        if catch_unwind(AssertUnwindSafe(|| start(remote, ticket))).is_err() {
-            self.core.stats.handler_panics += 1;
-            log::error!(worker = self.core.worker; "a handler panicked: 500 is answered");
-        }
-    }
-
-    /// The answer to a request that waited, if it still does.
-    pub(super) fn judge(&mut self, ticket: Ticket, verdict: AnyVerdict) {
-        let key = ticket.id.key();
-        let is_current = self.waiting.get(&key).is_some_and(|w| w.number == ticket.number);
-        let Some(Waiting { handshake, .. }) =
-            is_current.then(|| self.waiting.remove(&key)).flatten()
-        else {
-            return;
-        };
-        let answer = self.routes[usize::from(handshake.route)].judge(verdict);
-        if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.stage = Stage::Http;
-        }
-        let idle = self.deadline(Phase::Idle);
-        if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.deadline = idle;
-            self.core.connections.wake_at(key, idle);
-        }
-        self.answer(key, handshake, Some(answer));
-        self.core.resumed.push(key);
-    }
-
-    /// Forgets the request that waits, so that it can be answered otherwise.
-    pub(super) fn give_up_waiting(&mut self, key: Key) {
-        self.waiting.remove(&key);
-    }
-
-    /// Writes a response to the request at hand. If the connection is not kept alive, it is the
-    /// last thing written.
-    pub(super) fn respond(&mut self, key: Key, response: &Response) {
-        let Some(connection) = self.core.connections.get(key) else { return };
         let mut exchange = connection.exchange;
+        let has_exchange = connection.has_exchange;
         let Some(outbox) = self.core.connections.outbox(key) else { return };
         let before = outbox.len();
         let mut writer = ResponseWriter::new(outbox, &self.date, exchange);
-        if let Err(error) = response.write(&mut writer) {
+        if let Err(error) = response.write(body, &mut writer) {
             log::error!(worker = self.core.worker; "a response cannot be sent: {error}");
             exchange.keep_alive = false;
             let mut writer = ResponseWriter::new(outbox, &self.date, exchange);
             // Plain text and one field of ours: it can be sent.
-            let _ = Response::of_status(Status::INTERNAL_SERVER_ERROR).write(&mut writer);
+            let sorry = Response::new(Status::INTERNAL_SERVER_ERROR);
+            let _ = sorry.write(&[], &mut writer);
         }
         self.core.stats.bytes_out += outbox.len().saturating_sub(before) as u64;
-        if !exchange.keep_alive {
+        if has_exchange {
+            self.set_keep_alive(key, exchange.keep_alive);
+            self.finish(key);
+        } else if !exchange.keep_alive {
             self.core.end(key);
         }
     }
+
+    pub(super) fn set_keep_alive(&mut self, key: Key, keep_alive: bool) {
+        if let Some(connection) = self.core.connections.get_mut(key) {
+            connection.exchange.keep_alive = keep_alive;
+        }
+    }
+}
+
+/// The request as its page sees it.
+#[inline]
+pub(super) fn request_of<'a>(
+    core: &'a Core,
+    key: Key,
+    head: RequestHead<'a>,
+    parameters: Parameters<'a, 'a>,
+) -> Request<'a> {
+    Request {
+        head,
+        parameters,
+        remote_addr: core.connections.get(key).and_then(|c| c.peer.address()),
+        remote: &core.remote,
+        worker: core.worker,
+    }
+}
+
+#[cold]
+pub(super) fn note_panic(core: &mut Core) {
+    core.stats.handler_panics += 1;
+    log::error!(worker = core.worker; "a handler panicked: 500 is answered");
 }
 
 /// Where a connection is in its requests.
@@ -323,11 +315,4 @@ impl Phase {
             Self::Idle
         }
     }
-}
-
-fn refusal(error: ws::HandshakeError) -> Response {
-    let fields = error.fields().iter();
-    fields.fold(Response::of_status(error.status()), |response, (name, value)| {
-        response.header(*name, std::str::from_utf8(value).unwrap_or_default())
-    })
 }

@@ -2,7 +2,6 @@
 
 use super::{Service, exchange::Phase, frames::second_of};
 use crate::{
-    app::Response,
     base::{Key, Tick},
     conn::{Connections, Protocol, Stage},
     http::Status,
@@ -20,13 +19,7 @@ impl Service {
             Stage::Closed => {}
             _ if now < deadline => self.core.connections.wake_at(key, deadline),
             Stage::Http => self.expire_request(key),
-            Stage::Answering => {
-                self.give_up_waiting(key);
-                if let Some(connection) = self.core.connections.get_mut(key) {
-                    connection.exchange.keep_alive = false;
-                }
-                self.respond(key, &Response::of_status(Status::SERVICE_UNAVAILABLE));
-            }
+            Stage::Answering => self.expire_answer(key),
             Stage::Closing => self.core.abort(key, "the close frame was not answered"),
             Stage::Ending | Stage::Aborting => self.core.abort(key, ""),
         }
@@ -42,12 +35,19 @@ impl Service {
             connection.deadline = moved;
             return self.core.connections.wake_at(key, moved);
         }
-        let is_blocked = connection.is_blocked();
+        // The application does not read, so that the client cannot be asked to be quicker.
+        if connection.pauses.application {
+            let later = now.after(self.core.limits.body_timeout);
+            connection.deadline = later;
+            return self.core.connections.wake_at(key, later);
+        }
+        let (is_blocked, has_exchange) = (connection.is_blocked(), connection.has_exchange);
         let phase = match &connection.protocol {
             Protocol::Http(decoder) => Phase::of(decoder),
             _ => Phase::Idle,
         };
         match phase {
+            Phase::Idle if has_exchange => self.expire_answer(key),
             _ if is_blocked => self.core.abort(key, ""),
             Phase::Idle => self.core.end(key),
             Phase::Head | Phase::Body => self.fault(key, Status::REQUEST_TIMEOUT),
@@ -71,6 +71,10 @@ impl Service {
             return self.core.begin_close(key, status);
         }
         next = next.min(connection.deadline);
+        if connection.compression.keeps_outgoing() {
+            next = next.min(self.core.release_history(key));
+        }
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
         let config = &self.core.configs[usize::from(connection.route)];
         if !config.idle_timeout.is_zero() {
             // Who is not read from, because the application wishes so, is not suspected.

@@ -17,10 +17,19 @@ impl Service {
             return input.len();
         };
         let mut stage = connection.stage;
+        let mut lent = match connection.compression.inflates() {
+            true => self.core.deflation.as_mut().map(|deflation| deflation.lend(key)),
+            false => None,
+        };
         let limits = self.decoding[usize::from(route)];
         let mut done = 0;
         let goes_on = loop {
-            let step = match decoder.next(&mut input[done..], &limits) {
+            let rest = &mut input[done..];
+            let step = match &mut lent {
+                None => decoder.next(rest, &limits),
+                Some(lent) => decoder.next_deflated(rest, &limits, &mut lent.inflating()),
+            };
+            let step = match step {
                 Ok(step) => step,
                 Err(error) => {
                     self.core.stats.protocol_errors += 1;
@@ -41,6 +50,9 @@ impl Service {
                 None => break self.core.connections.get(key).is_some_and(Connection::is_decoded),
             }
         };
+        if let (Some(lent), Some(deflation)) = (lent, &mut self.core.deflation) {
+            deflation.take_back(key, lent);
+        }
         if goes_on && let Some(connection) = self.core.connections.get_mut(key) {
             connection.protocol = Protocol::WebSocket(decoder);
             return done;
@@ -108,9 +120,8 @@ impl Service {
                     let status = Some((CloseCode::GOING_AWAY, "the server is shutting down"));
                     self.core.begin_close(key, status);
                 }
-                // Answered, since responses are written at once.
-                Stage::Http => self.core.end(key),
-                Stage::Answering => connection.exchange.keep_alive = false,
+                Stage::Http if !connection.has_exchange => self.core.end(key),
+                Stage::Http | Stage::Answering => connection.exchange.keep_alive = false,
                 Stage::Closing | Stage::Ending | Stage::Aborting | Stage::Closed => {}
             }
         }

@@ -70,6 +70,8 @@ impl UringReactor {
         };
         if let Some(Some(accepting)) = self.listeners.get_mut(number) {
             accepting.armed &= cqueue::more(reaped.flags);
+            // Now, so that those accepted before it do not begin anew.
+            accepting.resting |= result.as_ref().is_err_and(|e| !is_passing_accept_error(e));
         }
         self.accepted.push_back((number, result));
     }
@@ -89,12 +91,10 @@ impl UringReactor {
             }
             Err(error) => error,
         };
-        let accepting = self.listeners.get_mut(number)?.as_mut()?;
         if is_passing_accept_error(&error) {
             self.arm_accept(number);
             return None;
         }
-        accepting.resting = true;
         Some(Completion::AcceptFailed { listener: number, error })
     }
 

@@ -32,6 +32,7 @@ fn the_request_is_that_of_the_rfc() {
         target: "/chat?room=1",
         protocols: &["chat", "superchat"],
         origin: Some("http://example.com"),
+        deflate: None,
         fields: &[("Authorization", "Bearer x"), ("Cookie", "a=b")],
     };
     let expected = "GET /chat?room=1 HTTP/1.1\r\nHost: server.example.com:8080\r\n\
@@ -174,7 +175,8 @@ fn both_sides_understand_each_other() {
         let chosen = opening.protocols().last();
 
         let (mut outbox, date) = (Outbox::default(), Date::from_unix(0));
-        append_accept(&mut outbox, opening.accept(), chosen, [], &date).expect("a good answer");
+        append_accept(&mut outbox, opening.accept(), chosen, None, [], &date)
+            .expect("a good answer");
         let mut bytes = outbox.contiguous().expect("one piece").to_vec();
         let (mut decoder, mut slots) = (ResponseHeadDecoder::default(), HeaderSlots::new());
         let step = decoder.next(&mut bytes, &mut slots, &Limits::default()).expect("a good head");

@@ -167,9 +167,11 @@ fn other_fields_are_what_they_are() {
         ("Sec-WebSocket-Protocol: , ,", "400 Protocols"),
         (&protocols(64), &all),
         (&protocols(65), "400 Protocols"),
-        // 9, 10: extensions that are not known, and fields that are not, are ignored.
+        // 9, 10: extensions that are not known, and fields that are not, are ignored; what is no
+        // list of extensions fails (§9.1).
         ("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", "101"),
-        ("Sec-WebSocket-Extensions: \"", "101"),
+        ("Sec-WebSocket-Extensions: \"", "400 Extensions"),
+        ("Sec-WebSocket-Extensions: foo\r\nSec-WebSocket-Extensions: a b", "400 Extensions"),
         ("Origin: http://elsewhere.example", "101"),
         ("Cookie: a=b\r\nX-Other: c", "101"),
         // Bodies, whose bytes would be taken for frames.
@@ -216,7 +218,7 @@ fn the_101_is_that_of_the_rfc() {
     let write = |protocol, fields: &[(&str, &str)]| {
         let (mut outbox, date) = (Outbox::default(), Date::from_unix(0));
         let fields = fields.iter().map(|(name, value)| (*name, value.as_bytes()));
-        let result = append_accept(&mut outbox, accept, protocol, fields, &date);
+        let result = append_accept(&mut outbox, accept, protocol, None, fields, &date);
         let bytes = outbox.contiguous().expect("one piece").to_vec();
         assert_eq!(result.is_err(), bytes.is_empty(), "whole or not at all");
         result.map(|()| String::from_utf8(bytes).expect("text"))

@@ -1,0 +1,105 @@
+//! [`Deflaters`]: the compressors of one worker.
+
+use std::fmt;
+
+use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Status};
+
+use super::{TAIL, WINDOW_BITS};
+
+/// Deflates messages for any number of connections, one after the other.
+///
+/// There is one compressor for each size of window that is in use: about 270 KiB for the largest.
+///
+/// ```
+/// use sockeye::ws::deflate::Deflaters;
+/// let mut deflaters = Deflaters::default();
+/// let text = [b'a'; 100];
+/// assert!(deflaters.deflate(&text, 15, 1, b"").is_some_and(|deflated| deflated.len() < 10));
+/// assert_eq!(deflaters.deflate(b"short", 15, 1, b""), None); // It would become longer.
+/// ```
+#[derive(Default)]
+pub struct Deflaters {
+    // By the bits of their windows, from 9 on.
+    compressors: [Option<Compressor>; 7],
+    // Where the output goes. Its length is its capacity, so that it is cleared once only.
+    output: Vec<u8>,
+}
+
+struct Compressor {
+    deflate: Deflate,
+    level: u8,
+}
+
+impl Deflaters {
+    /// The payload of a frame with RSV1 that carries this message (RFC 7692 §7.2.1), made with a
+    /// window of this size. `history` is what was said before, if it may be referred to.
+    ///
+    /// `None` if that would be no shorter than the message: it is to be sent as it is.
+    pub fn deflate(
+        &mut self,
+        message: &[u8],
+        window_bits: u8,
+        level: u8,
+        history: &[u8],
+    ) -> Option<&[u8]> {
+        let index = usize::from(window_bits.checked_sub(*WINDOW_BITS.start())?);
+        let place = self.compressors.get_mut(index)?;
+        let compressor = place.get_or_insert_with(|| Compressor::new(window_bits, level));
+        compressor.begin(level, history)?;
+        // With room for one byte less than the message and the tail have: when all of it is
+        // used, there may be more to come, and it is not worth it.
+        let room = message.len().checked_add(TAIL.len())?;
+        if self.output.len() > KEPT_BYTES && room <= KEPT_BYTES {
+            self.output = Vec::new();
+        }
+        if self.output.len() < room {
+            self.output.resize(room.next_power_of_two().max(MIN_OUTPUT_BYTES), 0);
+        }
+        let deflate = &mut compressor.deflate;
+        let output = &mut self.output[..room];
+        let status = deflate.compress(message, output, DeflateFlush::SyncFlush).ok()?;
+        let length = usize::try_from(deflate.total_out()).ok()?;
+        let is_whole = status == Status::Ok && deflate.total_in() == message.len() as u64;
+        if !is_whole || length >= room {
+            return None;
+        }
+        // §7.2.1: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end".
+        self.output[..length].strip_suffix(&TAIL)
+    }
+}
+
+impl Compressor {
+    fn new(window_bits: u8, level: u8) -> Self {
+        let config = DeflateConfig {
+            level: level.into(),
+            // Negative for deflate without a header.
+            window_bits: -i32::from(window_bits),
+            ..DeflateConfig::default()
+        };
+        Self { deflate: Deflate::new_with_config(config), level }
+    }
+
+    /// Forgets everything but this history.
+    fn begin(&mut self, level: u8, history: &[u8]) -> Option<()> {
+        self.deflate.reset();
+        if self.level != level {
+            self.deflate.set_level(level.into()).ok()?;
+            self.level = level;
+        }
+        if !history.is_empty() {
+            self.deflate.set_dictionary(history).ok()?;
+        }
+        Some(())
+    }
+}
+
+impl fmt::Debug for Deflaters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.compressors.iter().flatten().count();
+        write!(f, "Deflaters({count} of {})", self.compressors.len())
+    }
+}
+
+const MIN_OUTPUT_BYTES: usize = 4 << 10;
+/// What a message that was longer needed is not kept.
+const KEPT_BYTES: usize = 256 << 10;
