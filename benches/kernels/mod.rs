@@ -143,7 +143,7 @@ fn requests() -> Vec<Kernel> {
         let step = decoder.next(&mut input, &mut slots, &limits).expect("a good request");
         let Some(http::Event::Request(head)) = step.event else { return 0 };
         let opening = Opening::read(&head).expect("a good handshake");
-        append_accept(&mut outbox, opening.accept(), None, [], &date).expect("good fields");
+        append_accept(&mut outbox, opening.accept(), None, None, [], &date).expect("good fields");
         let length = outbox.len();
         outbox.clear();
         length

@@ -57,7 +57,7 @@ pub struct Echo {
     pub rate: Option<f64>,
     /// Send bytes over TCP as they are, without a handshake and without frames, to a server that
     /// sends them back: what the kernel costs, whoever speaks to it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "deflate")]
     pub raw: bool,
 }
 
@@ -144,6 +144,10 @@ pub struct Payload {
     /// Send text messages instead of binary ones.
     #[arg(short, long)]
     pub text: bool,
+    /// Send JSON, each message compressed by itself (permessage-deflate), and have the server
+    /// compress too.
+    #[arg(long)]
+    pub deflate: bool,
 }
 
 /// What every scenario has.

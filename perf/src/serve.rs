@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use sockeye::{
-    App, Backend, Message, Response, Server, WebSocket, WebSocketConfig, WebSocketHandler,
-    on_message,
+    App, Backend, CompressionConfig, Message, Response, Server, WebSocket, WebSocketConfig,
+    WebSocketHandler, on_message,
 };
 
 use crate::{
@@ -21,12 +21,14 @@ pub(crate) fn run(options: &Serve) -> Result<(), Error> {
         Kind::Epoll => Backend::Epoll,
         Kind::FloorUring | Kind::FloorEpoll => return floor::run(options),
     };
-    if options.compress != Compress::None {
-        return Err(Error::Options("this server cannot compress yet".into()));
-    }
+    let compression = match options.compress {
+        Compress::None => CompressionConfig::off(),
+        Compress::Shared => CompressionConfig::shared(),
+    };
     let config = WebSocketConfig {
         max_payload_length: options.max_payload,
         idle_timeout: Duration::from_secs(options.idle_timeout),
+        compression,
         ..WebSocketConfig::default()
     };
     let mode = options.mode;

@@ -196,6 +196,9 @@ impl Shape {
         if is_text {
             arguments.push("--text".into());
         }
+        if self.compress != Compress::None {
+            arguments.push("--deflate".into());
+        }
         if let (Load::EchoAtRate { .. }, Some(rate)) = (self.load, rate) {
             arguments.extend(["--rate".into(), format!("{rate:.0}")]);
         }
