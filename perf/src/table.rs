@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::{
     machine::Machine,
     results::significant,
+    shape::Load,
     summary::{Line, Summary},
 };
 
@@ -90,7 +91,12 @@ pub(crate) fn details(summary: &Summary) -> String {
         summary.lines.iter().map(|line| details_row(line, summary, has_calls)).collect();
     text += &table(&head, &rows);
     if summary.lines.iter().any(|line| line.limited > 0) {
-        text += "\n† the generator was the limit: more than this could have been served.\n";
+        text += match shape.load {
+            Load::EchoAtRate { .. } => {
+                "\n† the generator was late: part of the latency is its own.\n"
+            }
+            _ => "\n† the generator was the limit: more than this could have been served.\n",
+        };
     }
     text
 }
