@@ -68,6 +68,7 @@ impl Broadcast {
         }
         let mut broadcast = Self::new(options, random)?;
         let (receivers, publishers) = (options.connections, options.publishers);
+        driver.openings.set_deflate(options.payload.deflate);
         driver.open(0..receivers, &mut broadcast)?;
         if let Some(url) = &options.publisher_url {
             let url: Url = crate::parse_url(url)?;

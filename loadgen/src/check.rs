@@ -6,12 +6,12 @@
 
 use sockeye::{
     base::Outbox,
-    ws::{Decoder, Event, Limits, Message, Opcode, Role, append_frame},
+    ws::{Decoder, Event, Limits, Message, Opcode, Role, append_frame, deflate::Inflating},
 };
 
 use crate::{
     Error,
-    traffic::{COMPARED_BYTES, Traffic},
+    traffic::{COMPARED_BYTES, Framing, Traffic},
 };
 
 /// Where a connection stands in the cycle of messages.
@@ -41,6 +41,9 @@ impl Check {
         bytes: &mut [u8],
         traffic: &Traffic,
     ) -> Result<usize, Error> {
+        if traffic.deflated().is_some() {
+            return self.received_deflated(connection, bytes, traffic);
+        }
         let is_usual = self.unusual.is_none()
             && bytes.len() <= COMPARED_BYTES
             && traffic.expected(self.position)[..bytes.len()] == *bytes;
@@ -74,6 +77,29 @@ impl Check {
         completed
     }
 
+    /// Frames that are known to carry what is due need not be inflated.
+    fn received_deflated(
+        &mut self,
+        connection: usize,
+        bytes: &mut [u8],
+        traffic: &Traffic,
+    ) -> Result<usize, Error> {
+        let (mut completed, mut start) = (0, 0);
+        if let (None, Some(deflated)) = (&self.unusual, traffic.deflated()) {
+            let deflated = deflated.borrow();
+            let number = |position| position / traffic.frame_bytes();
+            while let Some(length) = deflated.recognise(number(self.position), &bytes[start..]) {
+                start += length;
+                completed += 1;
+                self.position = (self.position + traffic.frame_bytes()) % traffic.period();
+            }
+        }
+        if start == bytes.len() {
+            return Ok(completed);
+        }
+        Ok(completed + self.received_unusual(connection, &mut bytes[start..], traffic)?)
+    }
+
     #[cold]
     fn received_unusual(
         &mut self,
@@ -81,6 +107,11 @@ impl Check {
         bytes: &mut [u8],
         traffic: &Traffic,
     ) -> Result<usize, Error> {
+        if traffic.framing() == Framing::Raw {
+            let message = Message::Binary(&traffic.expected(self.position)[..bytes.len()]);
+            let what = compare(Message::Binary(bytes), message).err().unwrap_or_default();
+            return Err(Error::Wrong { connection, what });
+        }
         let limits = Limits { max_payload_length: MAX_PAYLOAD_LENGTH, ..Limits::default() };
         let protocol = |error| Error::Protocol { connection, error };
         if self.unusual.is_none() {
@@ -89,7 +120,16 @@ impl Check {
         let Self { position, unusual: Some(unusual) } = self else { return Ok(0) };
         let (mut completed, mut start) = (0, 0);
         loop {
-            let step = unusual.decoder.next(&mut bytes[start..], &limits).map_err(protocol)?;
+            let (begin, is_whole) = (start, unusual.decoder.is_idle());
+            let step = match traffic.deflated() {
+                None => unusual.decoder.next(&mut bytes[start..], &limits),
+                Some(deflated) => {
+                    let inflaters = &mut deflated.borrow_mut().inflaters;
+                    let mut inflating = Inflating { inflaters, history: None };
+                    unusual.decoder.next_deflated(&mut bytes[start..], &limits, &mut inflating)
+                }
+            };
+            let step = step.map_err(protocol)?;
             start += step.consumed;
             match step.event {
                 None => return Ok(completed),
@@ -99,6 +139,10 @@ impl Check {
                         .map_err(|what| Error::Wrong { connection, what })?;
                     *position = (*position + traffic.frame_bytes()) % traffic.period();
                     completed += 1;
+                    // What a server sends is not masked: it stands there as it came.
+                    if let (Some(deflated), true) = (traffic.deflated(), is_whole) {
+                        deflated.borrow_mut().learn(number, &bytes[begin..start]);
+                    }
                 }
                 Some(Event::Ping(payload)) => {
                     let key = Some([0x5a; 4]);
@@ -155,9 +199,10 @@ const MAX_PAYLOAD_LENGTH: usize = 128 << 20;
 mod tests {
     use super::*;
     use crate::{options::Payload, random::Random};
+    use sockeye::ws::{append_deflated, deflate::Deflaters};
 
     fn traffic(payload: usize, text: bool) -> Traffic {
-        Traffic::new(Payload { payload, text }, 1, 1, &mut Random::new(1)).unwrap()
+        Traffic::new(Payload { payload, text, deflate: false }, 1, 1, &mut Random::new(1)).unwrap()
     }
 
     fn frames(traffic: &Traffic, count: usize) -> Vec<u8> {
@@ -212,6 +257,39 @@ mod tests {
             assert_eq!((completed, pongs), (20, 20 * 2 * 7));
             assert!(check.unusual.is_none(), "back to comparing");
         }
+    }
+
+    #[test]
+    fn compressed_answers_are_inflated_and_recognised() {
+        let payload = Payload { payload: 1000, text: true, deflate: true };
+        let traffic = Traffic::new(payload, 1, 1, &mut Random::new(1)).unwrap();
+        let mut deflaters = Deflaters::default();
+        let mut bytes = Vec::new();
+        for number in 0..40 {
+            let (text, mut frame) = (traffic.message(number), Outbox::default());
+            // A server may do it well, badly, or not at all.
+            match number % 4 {
+                0 => append_frame(&mut frame, true, text.opcode(), text.as_bytes(), None),
+                other => {
+                    let level = [1, 1, 6, 9][other];
+                    let deflated = deflaters.deflate(text.as_bytes(), 15, level, b"").unwrap();
+                    append_deflated(&mut frame, text.opcode(), deflated, None);
+                }
+            }
+            bytes.extend_from_slice(frame.contiguous().unwrap());
+        }
+        for piece in [1, 7, 300, 5000, bytes.len()] {
+            let (mut check, mut completed) = (Check::default(), 0);
+            for part in bytes.chunks(piece) {
+                completed += check.received(0, &mut part.to_vec(), &traffic).unwrap();
+                assert!(check.take_replies().is_none());
+            }
+            assert_eq!(completed, 40, "by {piece}");
+        }
+        // Known frames, in the wrong place.
+        let end = usize::from(u16::from_be_bytes([bytes[2], bytes[3]])) + 4;
+        let result = Check::default().received(0, &mut bytes[end..].to_vec(), &traffic);
+        assert!(matches!(result, Err(Error::Wrong { .. })), "{result:?}");
     }
 
     #[test]

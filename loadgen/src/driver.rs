@@ -80,6 +80,16 @@ impl<R: Reactor<Socket = Socket>> Driver<R> {
         Ok(())
     }
 
+    /// Opens connections under these numbers, without a handshake.
+    pub(crate) fn connect(&mut self, numbers: std::ops::Range<usize>) -> Result<(), Error> {
+        let (first, count) = (numbers.start, numbers.len());
+        for index in numbers {
+            self.meter.opened(index - first, count);
+            self.wire.connect(index)?;
+        }
+        Ok(())
+    }
+
     /// A turn for which the server has something to say.
     pub(crate) fn turn_within_patience(
         &mut self,

@@ -71,14 +71,21 @@ impl Echo {
             return Err(Error::Options("--segment cannot be more than --pipeline"));
         }
         let connections = options.connections;
-        let traffic = Traffic::new(options.payload, options.segment, connections, random)?;
+        let traffic = match options.raw {
+            true => Traffic::raw(options.payload, options.segment, connections, random)?,
+            false => Traffic::new(options.payload, options.segment, connections, random)?,
+        };
         let pace = match options.rate {
             Some(rate) => Pace::Schedule(Schedule::new(rate)?),
             None => Pace::Answers(options.pipeline),
         };
         let mut echo = Self::new(traffic, connections, pace);
-        driver.open(0..options.connections, &mut echo)?;
-        driver.run(options.connections, &mut echo)
+        driver.openings.set_deflate(options.payload.deflate);
+        match options.raw {
+            true => driver.connect(0..connections)?,
+            false => driver.open(0..connections, &mut echo)?,
+        }
+        driver.run(connections, &mut echo)
     }
 
     /// One message at a time, when [`Echo::send`] is called.

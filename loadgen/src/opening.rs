@@ -5,7 +5,7 @@ use sockeye::{
     client::Url,
     http::{HeaderSlots, Limits, ResponseHeadDecoder, Status},
     reactor::{Reactor, Socket},
-    ws::{ClientHandshake, ClientRequest},
+    ws::{ClientHandshake, ClientRequest, deflate::Preferences},
 };
 
 use crate::{Error, random::Random, wire::Wire};
@@ -14,6 +14,7 @@ use crate::{Error, random::Random, wire::Wire};
 #[derive(Debug)]
 pub(crate) struct Openings {
     url: Url,
+    deflate: bool,
     random: Random,
     slots: Vec<Option<Box<Opening>>>,
     under_way: usize,
@@ -28,7 +29,13 @@ struct Opening {
 
 impl Openings {
     pub(crate) fn new(url: Url, random: Random) -> Self {
-        Self { url, random, slots: Vec::new(), under_way: 0, outbox: Outbox::default() }
+        let (slots, outbox) = (Vec::new(), Outbox::default());
+        Self { url, deflate: false, random, slots, under_way: 0, outbox }
+    }
+
+    /// Whether compression is asked for, and must be had.
+    pub(crate) fn set_deflate(&mut self, deflate: bool) {
+        self.deflate = deflate;
     }
 
     /// What is asked for from now on.
@@ -47,6 +54,7 @@ impl Openings {
         let request = ClientRequest {
             host: self.url.host(),
             target: self.url.target(),
+            deflate: self.deflate.then(Preferences::default),
             ..ClientRequest::default()
         };
         handshake.append_request(&mut self.outbox, &request)?;
@@ -87,7 +95,11 @@ impl Openings {
         if head.status() != Status::SWITCHING_PROTOCOLS {
             return Err(Error::Refused(head.status()));
         }
-        opening.handshake.verify(&head, &[])?;
+        let preferences = self.deflate.then(Preferences::default);
+        let (_, agreed) = opening.handshake.verify_deflate(&head, &[], preferences.as_ref())?;
+        if self.deflate && agreed.is_none() {
+            return Err(Error::Options("the server does not compress: leave out --deflate"));
+        }
         let consumed = step.consumed;
         self.slots[index] = None;
         self.under_way -= 1;

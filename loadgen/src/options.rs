@@ -55,6 +55,10 @@ pub struct Echo {
     /// is there.
     #[arg(short, long, conflicts_with_all = ["pipeline", "segment"])]
     pub rate: Option<f64>,
+    /// Send bytes over TCP as they are, without a handshake and without frames, to a server that
+    /// sends them back: what the kernel costs, whoever speaks to it.
+    #[arg(long, conflicts_with = "deflate")]
+    pub raw: bool,
 }
 
 /// `loadgen broadcast`.
@@ -140,6 +144,10 @@ pub struct Payload {
     /// Send text messages instead of binary ones.
     #[arg(short, long)]
     pub text: bool,
+    /// Send JSON, each message compressed by itself (permessage-deflate), and have the server
+    /// compress too.
+    #[arg(long)]
+    pub deflate: bool,
 }
 
 /// What every scenario has.

@@ -53,8 +53,22 @@ impl Usage {
         }
     }
 
+    /// CPU time. That of the threads is exact; but if one has ended, its time is missing there,
+    /// and the sum in hundredths of a second is better.
     pub(crate) fn total(&self) -> Duration {
-        self.user + self.system
+        let exact: Duration = self.threads.iter().map(|(_, time)| *time).sum();
+        let rounded = self.user + self.system;
+        let error = Duration::from_millis(2 * TICK_MILLIS);
+        if exact.abs_diff(rounded) <= error { exact } else { rounded }
+    }
+
+    /// The part of [`Usage::total`] in user mode. The kernel samples that.
+    pub(crate) fn user(&self) -> Duration {
+        let rounded = self.user + self.system;
+        if rounded.is_zero() {
+            return Duration::ZERO;
+        }
+        self.total().mul_f64(self.user.as_secs_f64() / rounded.as_secs_f64())
     }
 
     /// The CPU time of the thread that used most.
@@ -124,6 +138,21 @@ mod tests {
         assert_eq!(cpu_times("7 (a) S 1"), None);
         assert_eq!(run_time("1500 2 3\n"), Some(Duration::from_nanos(1500)));
         assert_eq!(resident_bytes("VmHWM:\t 9 kB\nVmRSS:\t    4 kB\n"), Some(4096));
+    }
+
+    #[test]
+    fn exact_times_are_preferred_unless_a_thread_has_ended() {
+        let millis = Duration::from_millis;
+        let mut usage = Usage {
+            user: millis(30),
+            system: millis(70),
+            resident_bytes: 0,
+            threads: vec![(1, millis(60)), (2, millis(45))],
+        };
+        assert_eq!((usage.total(), usage.user()), (millis(105), millis(105).mul_f64(0.3)));
+        usage.threads.pop();
+        assert_eq!((usage.total(), usage.user()), (millis(100), millis(30)));
+        assert_eq!(Usage::default().user(), Duration::ZERO);
     }
 
     #[test]

@@ -117,8 +117,8 @@ impl Load {
         let each = |time: Duration| time.as_secs_f64() * 1e6 / count;
         let server = measured.server.as_ref().map(|usage| ServerCost {
             cpu_us_each: each(usage.total()),
-            user_us_each: each(usage.user),
-            system_us_each: each(usage.system),
+            user_us_each: each(usage.user()),
+            system_us_each: each(usage.total() - usage.user()),
             processors: usage.total().as_secs_f64() / seconds,
             busiest_thread: usage.busiest_thread().as_secs_f64() / seconds,
             resident_bytes: usage.resident_bytes,

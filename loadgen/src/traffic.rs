@@ -14,10 +14,16 @@
 //! §5.3 asks for a new key for each frame; that is to protect others from a client that runs
 //! foreign code, which the generator does not, and sending costs nothing like this.
 
+use std::cell::RefCell;
+
 use sockeye::{
     base::{Outbox, Shared},
     reactor::MAX_RECEIVE_AHEAD,
-    ws::{Message, Opcode, append_frame, framed_length},
+    ws::{
+        Message, Opcode, append_deflated, append_frame,
+        deflate::{Deflaters, Inflaters},
+        framed_length,
+    },
 };
 
 use crate::{Error, options::Payload, random::Random};
@@ -26,6 +32,7 @@ use crate::{Error, options::Payload, random::Random};
 #[derive(Debug)]
 pub(crate) struct Traffic {
     payload: Payload,
+    framing: Framing,
     segment: usize,
     // Length of a frame that is received.
     frame_bytes: usize,
@@ -34,6 +41,41 @@ pub(crate) struct Traffic {
     expected: Box<[u8]>,
     // For each masking key, for each group of `segment` messages, the bytes to write.
     writes: Vec<Box<[Shared]>>,
+    deflated: RefCell<Deflated>,
+}
+
+/// What is known of how the server compresses.
+#[derive(Debug, Default)]
+pub(crate) struct Deflated {
+    pub(crate) inflaters: Inflaters,
+    // For each message, the frame that carried it last, so that it need not be inflated again
+    // when the same frame comes, as it does from servers that compress each message by itself.
+    frames: Vec<Vec<u8>>,
+}
+
+impl Deflated {
+    /// The length of the frame with which `bytes` begin, if that is known to carry this message.
+    pub(crate) fn recognise(&self, number: usize, bytes: &[u8]) -> Option<usize> {
+        let frame = self.frames.get(number).filter(|frame| !frame.is_empty())?;
+        bytes.starts_with(frame).then_some(frame.len())
+    }
+
+    /// This frame has carried this message.
+    pub(crate) fn learn(&mut self, number: usize, frame: &[u8]) {
+        if self.frames.len() <= number {
+            self.frames.resize_with(number + 1, Vec::new);
+        }
+        frame.clone_into(&mut self.frames[number]);
+    }
+}
+
+/// What stands around a message on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// A frame of RFC 6455.
+    WebSocket,
+    /// Nothing: the receiver counts bytes.
+    Raw,
 }
 
 impl Traffic {
@@ -48,7 +90,24 @@ impl Traffic {
         random: &mut Random,
     ) -> Result<Self, Error> {
         let variants = variants(payload.payload, segment);
-        Self::with_variants(payload, segment, connections, variants, random)
+        Self::with_variants(payload, Framing::WebSocket, segment, connections, variants, random)
+    }
+
+    /// The same, but without frames: what is expected is what was sent.
+    ///
+    /// # Errors
+    /// If messages are empty, or would fill the memory.
+    pub(crate) fn raw(
+        payload: Payload,
+        segment: usize,
+        connections: usize,
+        random: &mut Random,
+    ) -> Result<Self, Error> {
+        if payload.payload == 0 {
+            return Err(Error::Options("--raw needs a --payload of 1 at least"));
+        }
+        let variants = variants(payload.payload, segment);
+        Self::with_variants(payload, Framing::Raw, segment, connections, variants, random)
     }
 
     /// The same message, all the time: for receivers that hear several senders.
@@ -61,11 +120,12 @@ impl Traffic {
         connections: usize,
         random: &mut Random,
     ) -> Result<Self, Error> {
-        Self::with_variants(payload, segment, connections, 1, random)
+        Self::with_variants(payload, Framing::WebSocket, segment, connections, 1, random)
     }
 
     fn with_variants(
         payload: Payload,
+        framing: Framing,
         segment: usize,
         connections: usize,
         variants: usize,
@@ -77,7 +137,14 @@ impl Traffic {
         let payloads: Vec<Vec<u8>> =
             (0..variants).map(|number| make_payload(payload, number, random)).collect();
         let opcode = if payload.text { Opcode::Text } else { Opcode::Binary };
-        let frame_bytes = framed_length(payload.payload);
+        let sent = if payload.deflate { deflate(&payloads)? } else { payloads.clone() };
+        let (frame_bytes, frame, frame_sent): (usize, FrameFn, FrameFn) = match framing {
+            Framing::WebSocket if payload.deflate => {
+                (framed_length(payload.payload), frame, deflated_frame)
+            }
+            Framing::WebSocket => (framed_length(payload.payload), frame, frame),
+            Framing::Raw => (payload.payload, raw, raw),
+        };
         let length = variants * frame_bytes + COMPARED_BYTES;
         let mut expected = Vec::with_capacity(length + frame_bytes);
         for payload in payloads.iter().cycle() {
@@ -92,7 +159,7 @@ impl Traffic {
         let writes = (0..keys).map(|_| {
             let key = random.masking_key();
             let frames: Vec<_> =
-                payloads.iter().map(|payload| frame(opcode, payload, Some(key))).collect();
+                sent.iter().map(|payload| frame_sent(opcode, payload, Some(key))).collect();
             let mut frames = frames.iter().cycle();
             let mut group = |_| {
                 let bytes: Vec<u8> = frames.by_ref().take(segment).flatten().copied().collect();
@@ -102,7 +169,18 @@ impl Traffic {
         });
         let writes = writes.collect();
         let expected = expected.into();
-        Ok(Self { payload, segment, frame_bytes, variants, expected, writes })
+        let deflated = RefCell::default();
+        Ok(Self { payload, framing, segment, frame_bytes, variants, expected, writes, deflated })
+    }
+
+    /// What is known of how the server compresses, if it does.
+    pub(crate) fn deflated(&self) -> Option<&RefCell<Deflated>> {
+        self.payload.deflate.then_some(&self.deflated)
+    }
+
+    /// What stands around the messages.
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
     }
 
     /// The bytes of the write number `number` of a connection.
@@ -143,6 +221,9 @@ impl Traffic {
 }
 
 fn make_payload(payload: Payload, number: usize, random: &mut Random) -> Vec<u8> {
+    if payload.deflate {
+        return make_json(payload.payload, random);
+    }
     let mut bytes = vec![0; payload.payload];
     random.fill(&mut bytes);
     // Even payloads of one byte differ.
@@ -157,10 +238,51 @@ fn make_payload(payload: Payload, number: usize, random: &mut Random) -> Vec<u8>
     bytes
 }
 
+/// Records as a server of prices or positions may send them: about a quarter remains of them.
+fn make_json(length: usize, random: &mut Random) -> Vec<u8> {
+    let mut text = String::new();
+    while text.len() < length {
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes);
+        let [kind, price, cents, amount, rest @ ..] = bytes;
+        let id = u32::from_le_bytes(rest) % 1_000_000;
+        let symbol = SYMBOLS[usize::from(kind) % SYMBOLS.len()];
+        let cents = cents % 100;
+        text += &format!(
+            "{{\"id\":{id},\"symbol\":\"{symbol}\",\"price\":{price}.{cents:02},\
+             \"amount\":{amount},\"side\":\"buy\"}},"
+        );
+    }
+    text.truncate(length);
+    text.into_bytes()
+}
+
+fn deflate(payloads: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
+    let mut deflaters = Deflaters::default();
+    let hint = "--deflate needs messages that become shorter: try --payload 1K";
+    let deflate = |payload: &Vec<u8>| {
+        let deflated = deflaters.deflate(payload, WINDOW_BITS, LEVEL, b"");
+        deflated.map(<[u8]>::to_vec).ok_or(Error::Options(hint))
+    };
+    payloads.iter().map(deflate).collect()
+}
+
+type FrameFn = fn(Opcode, &[u8], Option<[u8; 4]>) -> Vec<u8>;
+
 fn frame(opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut outbox = Outbox::default();
     append_frame(&mut outbox, true, opcode, payload, mask);
     outbox.contiguous().expect("header and payload of a frame stand side by side").to_vec()
+}
+
+fn deflated_frame(opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
+    let mut outbox = Outbox::default();
+    append_deflated(&mut outbox, opcode, payload, mask);
+    outbox.contiguous().expect("header and payload of a frame stand side by side").to_vec()
+}
+
+fn raw(_: Opcode, payload: &[u8], _: Option<[u8; 4]>) -> Vec<u8> {
+    payload.to_vec()
 }
 
 /// At least two, at least one write, and 16 as long as they are small.
@@ -174,4 +296,7 @@ pub(crate) const COMPARED_BYTES: usize = MAX_RECEIVE_AHEAD;
 const LARGE_BYTES: usize = 64 << 10;
 const MAX_BYTES: usize = 256 << 20;
 const TABLE_BYTES: usize = 4 << 20;
+const SYMBOLS: [&str; 5] = ["EURUSD", "BTCUSD", "ETHUSD", "AAPL", "GOOG"];
+const WINDOW_BITS: u8 = 15;
+const LEVEL: u8 = 6;
 const MAX_KEYS: usize = 64;

@@ -288,6 +288,43 @@ fn threads_share_the_load() {
     assert!(run("idle", &format!("ws://{address}"), "-c 3 --threads 2").is_err());
 }
 
+/// A server without a protocol, which changes the byte with this number.
+fn raw_server(changed: Option<usize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let (mut bytes, mut total) = ([0; 4096], 0_usize);
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    let at = changed.and_then(|at| at.checked_sub(total));
+                    if let Some(byte) = at.and_then(|at| bytes[..count].get_mut(at)) {
+                        *byte ^= 1;
+                    }
+                    total += count;
+                    if stream.write_all(&bytes[..count]).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn bytes_without_a_protocol_are_echoed_and_checked() {
+    for (payload, options) in [("1", ""), ("20", "-n 8 -s 4"), ("70000", ""), ("20", "-r 500")] {
+        let arguments = format!("--raw -c 3 -p {payload} {options}");
+        let report = run("echo", &format!("ws://{}", raw_server(None)), &arguments).unwrap();
+        assert!(report.load.unwrap().count > 20, "{arguments}");
+    }
+    let url = format!("ws://{}", raw_server(Some(30)));
+    let error = run("echo", &url, "--raw -p 20 -c 1").unwrap_err();
+    assert!(matches!(&error, Error::Wrong { what, .. } if what.contains("byte 10")), "{error}");
+}
+
 #[test]
 fn a_rate_is_kept() {
     for backend in backends() {

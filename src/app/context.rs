@@ -1,7 +1,7 @@
 //! [`Context`]: what can be done on a worker without a socket of one's own; [`Close`]: how a
 //! socket ended.
 
-use super::{Core, Prepared, Remote, SendStatus, SocketId};
+use super::{Core, Event, Prepared, Remote, SendStatus, SocketId};
 use crate::ws::{CloseCode, Message};
 
 /// A worker, lent to a function that runs on its thread: by
@@ -32,6 +32,12 @@ impl Context<'_> {
     /// Publishes a message to all subscribers of a topic, on all workers.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) {
         self.0.publish(None, topic.as_bytes(), message.into());
+    }
+
+    /// Publishes an event to all subscribers of a topic, on all workers: WebSockets get its data
+    /// as a text message, event streams get all of it.
+    pub fn publish_event(&mut self, topic: &str, event: &Event<'_>) {
+        self.0.publish_event(topic.as_bytes(), event);
     }
 
     /// As [`Context::publish`], without compressing the message.

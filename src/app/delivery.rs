@@ -109,7 +109,9 @@ impl<'a, W: Way> Delivery<'a, W> {
 
 impl<W: Way> Sink for Delivery<'_, W> {
     fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
-        let Some(connection) = self.connections.get(owner).filter(|c| c.is_open()) else { return };
+        let Some(connection) = self.connections.get(owner).filter(|c| c.is_subscribed()) else {
+            return;
+        };
         let (compression, is_fragmenting) = (connection.compression, connection.is_fragmenting);
         let is_blocked = connection.is_blocked();
         let config = &self.configs[usize::from(connection.route)];

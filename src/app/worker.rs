@@ -110,6 +110,13 @@ impl<R: Reactor> Worker<R> {
         &self.service
     }
 
+    /// What moves the worker's bytes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reactor(&self) -> &R {
+        &self.reactor
+    }
+
     /// How long there is nothing to do, if nothing happens.
     fn timeout(&self) -> Option<Duration> {
         let core = &self.service.core;
@@ -201,7 +208,8 @@ impl<R: Reactor> Worker<R> {
         let core = &mut self.service.core;
         core.stats.accepted += 1;
         let deadline = core.connections.now().after(core.limits.header_timeout);
-        let connection = Connection::accepted(peer, core.connections.now(), deadline);
+        let mut connection = Connection::accepted(peer, core.connections.now(), deadline);
+        connection.expects_proxy_header = core.expects_proxy_header(peer);
         if self.over_at.is_some() || !self.service.admit_address(peer) {
             self.service.core.stats.refused += 1;
             return;

@@ -15,6 +15,7 @@ mod buffers;
 mod entries;
 mod epoll;
 mod listener;
+mod put_off;
 mod sim;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod sys;

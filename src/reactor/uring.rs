@@ -40,7 +40,7 @@ pub(super) use ring::Operation;
 /// io_uring, for Linux 6.1 and newer.
 #[derive(Debug)]
 pub struct UringReactor {
-    // Dropped first: the kernel lets go of everything below.
+    // Dropped first, and empty by then: the kernel has let go of everything below.
     ring: Ring,
     buffers: BufferRing,
     batch: Batch,
@@ -604,8 +604,8 @@ impl Reactor for UringReactor {
 
 impl Drop for UringReactor {
     fn drop(&mut self) {
-        // Connections that have been accepted and not been looked at are closed, too.
         self.ring.cancel_all();
+        // Connections that have been accepted and not been looked at are closed, too.
         self.reap();
     }
 }

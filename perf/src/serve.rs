@@ -1,0 +1,81 @@
+//! `perf serve`: Sockeye's servers, through its public face and with its defaults, but for what
+//! every measured server is told.
+
+use std::time::Duration;
+
+use sockeye::{
+    App, Backend, CompressionConfig, Message, Response, Server, WebSocket, WebSocketConfig,
+    WebSocketHandler, on_message,
+};
+
+use crate::{
+    error::Error,
+    floor,
+    options::{Compress, Kind, Mode, Serve},
+};
+
+/// Serves until it is ended.
+pub(crate) fn run(options: &Serve) -> Result<(), Error> {
+    let backend = match options.kind {
+        Kind::Uring => Backend::Uring,
+        Kind::Epoll => Backend::Epoll,
+        Kind::FloorUring | Kind::FloorEpoll => return floor::run(options),
+    };
+    let compression = match options.compress {
+        Compress::None => CompressionConfig::off(),
+        Compress::Shared => CompressionConfig::shared(),
+    };
+    let config = WebSocketConfig {
+        max_payload_length: options.max_payload,
+        idle_timeout: Duration::from_secs(options.idle_timeout),
+        compression,
+        ..WebSocketConfig::default()
+    };
+    let mode = options.mode;
+    let explain = |error: sockeye::Error| Error::Server(error.to_string());
+    let running = Server::new(move || app(mode, config.clone()))
+        .backend(backend)
+        .workers(options.workers)
+        .busy_poll(Duration::from_micros(options.busy_poll))
+        .listen(format!("{}:{}", options.host, options.port))
+        .start()
+        .map_err(explain)?;
+    println!("listening on {}:{} ({})", options.host, options.port, running.backend());
+    running.join().map_err(explain)
+}
+
+fn app(mode: Mode, config: WebSocketConfig) -> App {
+    let app = App::new().get("/", |_| Response::text("Hello, world!"));
+    match mode {
+        Mode::Http => app,
+        Mode::Broadcast => app.websocket_with("/*", config, Broadcast),
+        Mode::Echo => {
+            let echo = |socket: &mut WebSocket<'_, ()>, message: Message<'_>| {
+                socket.send(message);
+            };
+            app.websocket_with("/*", config, on_message(echo))
+        }
+    }
+}
+
+struct Broadcast;
+
+impl WebSocketHandler for Broadcast {
+    type Data = ();
+
+    fn upgrade(&mut self, _: &sockeye::Request<'_>) -> sockeye::Upgrade<()> {
+        sockeye::Upgrade::accept(())
+    }
+
+    fn open(&mut self, socket: &mut WebSocket<'_, ()>) {
+        if let Err(error) = socket.subscribe(TOPIC) {
+            eprintln!("a socket hears nothing: {error}");
+        }
+    }
+
+    fn message(&mut self, socket: &mut WebSocket<'_, ()>, message: Message<'_>) {
+        socket.publish(TOPIC, message);
+    }
+}
+
+const TOPIC: &str = "all";
