@@ -9,6 +9,7 @@ mod support;
 
 mod backpressure;
 mod big;
+mod compressed;
 mod http;
 mod ids;
 mod life;

@@ -258,6 +258,14 @@ impl Peer {
         is_there(self) || self.fill(time) && is_there(self)
     }
 
+    /// What has come, or comes next. Empty at the end.
+    pub(crate) fn read_some(&mut self) -> Vec<u8> {
+        if self.rest().is_empty() {
+            self.fill(PATIENCE);
+        }
+        self.take(self.rest().len())
+    }
+
     /// So many bytes.
     #[track_caller]
     pub(crate) fn read_exact(&mut self, count: usize) -> Vec<u8> {
