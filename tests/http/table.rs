@@ -2,8 +2,8 @@
 //!
 //! All are sent whole on connections of their own, then again byte by byte, all connections in
 //! step. An answer is written as the statuses of its responses, `200[body]` for one whose body
-//! matters, `200h` for one to HEAD, `400!` for one after which the connection is closed, and `?`
-//! for a request that is not complete. To see what the server makes of what follows, each case but
+//! matters, `200h` for one to HEAD, `400!` for one after which the connection is closed, `200.` if
+//! it is closed without saying so, and `?` for a request that is not complete. To see what the server makes of what follows, each case but
 //! those is followed by one more good request.
 
 use std::{
@@ -48,9 +48,9 @@ fn every_case_is_answered_as_it_must_be() {
         for size in [usize::MAX, 1] {
             for ((case, expected), answer) in CASES.iter().zip(answers(address, size)) {
                 let expected = expand(expected);
-                let closes = expected.ends_with('!') || expected.ends_with('?');
+                let closes = expected.ends_with(['!', '?', '.']);
                 let after = if closes { "" } else { " 200[after]" };
-                if answer != format!("{expected}{after}").trim_end_matches('?').trim() {
+                if answer != format!("{expected}{after}").trim_end_matches(['?', '.']).trim() {
                     faults.push(format!("{case:?} in {size}: {answer} instead of {expected}"));
                 }
             }
@@ -365,7 +365,7 @@ const CASES: &[(&str, &str)] = &[
     ),
     ("GET /plain HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", "200[plain]"),
     ("GET /plain HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n", "413!"),
-    ("GET /plain HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx", "200[plain] 400!"),
+    ("GET /plain HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx", "200[plain]."),
     ("GET /r/ws HTTP/1.1{H}", "426"),
     ("POST /r/ws HTTP/1.1{H}", "405"),
     ("GET /r/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "426"),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use sockeye::{
-    PendingUpgrade, Remote, SendStatus, SocketId,
+    PendingUpgrade, SendStatus, SocketId,
     reactor::{SimNetwork, SimPeer, SimRandom},
     ws::framed_length,
 };
@@ -37,7 +37,6 @@ pub struct Book {
     pub options: Options,
     pub random: SimRandom,
     pub network: SimNetwork,
-    pub remote: Remote,
     pub sockets: Vec<Socket>,
     pub counts: Vec<Counts>,
     pub pending: Vec<(usize, PendingUpgrade<usize>)>,
@@ -141,7 +140,6 @@ pub struct Counts {
     pub panics: u64,
     pub refused: (u64, u64),
     pub dropped: (u64, u64),
-    pub deliveries: u64,
 }
 
 /// Sources: what the socket's worker sends, what the topics of each worker bring, what other
@@ -154,12 +152,11 @@ pub const SENDERS: usize = 7;
 const SOURCES: usize = 11;
 
 impl Book {
-    pub fn new(options: &Options, network: &SimNetwork, remote: &Remote) -> Self {
+    pub fn new(options: &Options, network: &SimNetwork) -> Self {
         Self {
             options: options.clone(),
             random: SimRandom::new(options.seed ^ 0xb00c),
             network: network.clone(),
-            remote: remote.clone(),
             sockets: Vec::new(),
             counts: vec![Counts::default(); options.workers],
             pending: Vec::new(),

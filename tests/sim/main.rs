@@ -106,7 +106,8 @@ fn examine(seed: u64) {
     let (steps, Outcome { failures, events, .. }) = shortest;
     let options = Options { steps, ..Options::drawn(seed) };
     panic!(
-        "\n{}\n\nseed {seed}, {steps} steps: {}\n{options:?}\n\nSIM_SEED={seed} cargo test --test sim",
+        "\n{}\n\nseed {seed}, {steps} steps: {}\n{options:?}\n\n\
+        SIM_SEED={seed} cargo test --test sim",
         events.join("\n"),
         failures.join("; "),
     );

@@ -53,7 +53,7 @@ impl World {
     fn new(options: &Options, with_events: bool) -> Self {
         let network = SimNetwork::new(options.seed, options.faults);
         let remote = Remote::new(options.workers, options.limits.max_mailbox_bytes);
-        let mut new = Book::new(options, &network, &remote);
+        let mut new = Book::new(options, &network);
         new.events = with_events.then(Default::default);
         open_book(new);
         let workers = (0..options.workers).map(|number| {

@@ -36,8 +36,13 @@ impl Service {
         let (mut done, mut count) = (0, 0);
         loop {
             let mut slots = HeaderSlots::new();
+            let is_in_body = decoder.is_in_body();
             let step = match decoder.next(&mut input[done..], &mut slots, &limits) {
                 Ok(step) => step,
+                Err(error) if is_in_body => {
+                    self.body_fault(key, error.status());
+                    return input.len();
+                }
                 Err(error) => {
                     self.fault(key, error.status());
                     return input.len();
@@ -104,6 +109,16 @@ impl Service {
             connection.exchange = http::Exchange::FAULT;
         }
         self.respond(key, Response::of_status(status));
+    }
+
+    /// The body of a request is none. A request that has been answered is not answered once more:
+    /// the client would take that for the answer to its next one.
+    fn body_fault(&mut self, key: Key, status: Status) {
+        if self.core.connections.get(key).is_some_and(|connection| connection.has_exchange) {
+            return self.fault(key, status);
+        }
+        self.core.stats.bad_requests += 1;
+        self.core.end(key);
     }
 
     /// Deals with the head of a request. What follows it is given too; returns how much of that
