@@ -8,7 +8,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use sockeye::client::{Client, Error, Event};
+use sockeye::client::{Client, Compression, CompressionContext, Error, Event};
 
 /// Runs every case of an Autobahn fuzzing server against Sockeye's client.
 #[derive(Parser)]
@@ -18,6 +18,9 @@ struct Options {
     /// The name under which the results are filed.
     #[arg(long, default_value = "sockeye")]
     agent: String,
+    /// Offer to compress messages, as categories 12 and 13 of the suite want it.
+    #[arg(long)]
+    compression: bool,
     /// How long a case may be silent, in seconds.
     #[arg(long, default_value_t = 120)]
     timeout: u64,
@@ -68,7 +71,11 @@ fn echo(options: &Options, case: u32) -> Result<(), Error> {
 }
 
 fn connect(options: &Options, target: &str) -> Result<Client, Error> {
-    Client::builder(&format!("{}/{target}", options.url.trim_end_matches('/')))
-        .timeout(Duration::from_secs(options.timeout))
-        .connect()
+    let url = format!("{}/{target}", options.url.trim_end_matches('/'));
+    let mut builder = Client::builder(&url).timeout(Duration::from_secs(options.timeout));
+    if options.compression {
+        let kept = CompressionContext::TakenOver { window_bits: 15 };
+        builder = builder.compression(Compression { outgoing: kept, incoming: kept });
+    }
+    builder.connect()
 }

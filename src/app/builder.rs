@@ -1,7 +1,7 @@
 //! [`App`]: the routes of a server.
 
 use super::{
-    Files, HttpHandler, Request, Response, WebSocketConfig, WebSocketHandler,
+    Files, HttpHandler, Proxies, Request, Response, WebSocketConfig, WebSocketHandler,
     endpoint::{Endpoint, Route},
     http_handler::HttpRoute,
     page::Page,
@@ -27,6 +27,8 @@ pub struct App {
     pub(super) sockets: Vec<(String, Box<dyn Endpoint>)>,
     // `None` for all methods that have no page of their own.
     pub(super) pages: Vec<(Option<&'static str>, String, Page)>,
+    pub(super) hosts: Vec<(String, Self)>,
+    pub(super) proxies: Option<Proxies>,
     // Why no server can be made of it.
     pub(super) faults: Vec<String>,
 }
@@ -36,6 +38,30 @@ impl App {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Requests for this host (a name without a port) go to an app of its own, and not to this
+    /// one. That app's own hosts and proxies have no effect.
+    ///
+    /// ```
+    /// use sockeye::{App, Response};
+    ///
+    /// let api = App::new().get("/", |_| Response::json("{}"));
+    /// let app = App::new().get("/", |_| Response::html("<p>Hello")).host("api.example.org", api);
+    /// ```
+    #[must_use]
+    pub fn host(mut self, name: &str, mut app: Self) -> Self {
+        self.faults.append(&mut app.faults);
+        self.hosts.push((name.to_ascii_lowercase(), app));
+        self
+    }
+
+    /// Believes these proxies what they say of the client's address.
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.faults.extend(proxies.fault.clone());
+        self.proxies = Some(proxies);
+        self
     }
 
     /// Adds a WebSocket route with the default [`WebSocketConfig`].

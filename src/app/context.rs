@@ -1,7 +1,7 @@
 //! [`Context`]: what can be done on a worker without a socket of one's own; [`Close`]: how a
 //! socket ended.
 
-use super::{Core, Prepared, Remote, SendStatus, SocketId};
+use super::{Core, Event, Prepared, Remote, SendStatus, SocketId};
 use crate::ws::{CloseCode, Message};
 
 /// A worker, lent to a function that runs on its thread: by
@@ -34,6 +34,12 @@ impl Context<'_> {
         self.0.publish(None, topic.as_bytes(), message.into());
     }
 
+    /// Publishes an event to all subscribers of a topic, on all workers: WebSockets get its data
+    /// as a text message, event streams get all of it.
+    pub fn publish_event(&mut self, topic: &str, event: &Event<'_>) {
+        self.0.publish_event(topic.as_bytes(), event);
+    }
+
     /// As [`Context::publish`], without compressing the message.
     pub fn publish_uncompressed<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) {
         self.0.publish_uncompressed(None, topic.as_bytes(), message.into());
@@ -42,6 +48,16 @@ impl Context<'_> {
     /// Begins the closing handshake of a socket.
     pub fn close(&mut self, id: SocketId, code: CloseCode, reason: &str) {
         self.0.close_by_id(id, Some((code, reason)));
+    }
+
+    /// Stops reading from a socket, as [`WebSocket::pause`](crate::WebSocket::pause) does.
+    pub fn pause(&mut self, id: SocketId) {
+        self.set_paused(id, true);
+    }
+
+    /// Reads from a socket again: one that is paused has few occasions to say so itself.
+    pub fn resume(&mut self, id: SocketId) {
+        self.set_paused(id, false);
     }
 
     /// The number of subscribers that a topic has on this worker.
@@ -60,6 +76,17 @@ impl Context<'_> {
     #[must_use]
     pub fn remote(&self) -> &Remote {
         &self.0.remote
+    }
+
+    fn set_paused(&mut self, id: SocketId, is_paused: bool) {
+        if id.worker() == self.worker() {
+            return self.0.set_paused(id.key(), is_paused);
+        }
+        // Refused only by a worker that has too much to do, or has ended.
+        let set = move |context: &mut Context<'_>| context.set_paused(id, is_paused);
+        if self.0.remote.run_on(id.worker(), set).is_err() {
+            self.0.stats.mailbox_refused += 1;
+        }
     }
 }
 

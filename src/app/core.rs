@@ -4,14 +4,16 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    Dropped, Limits, Prepared, Remote, SendError, SendStatus, SocketId, Stats, WebSocketConfig,
+    Dropped, Event, Limits, Prepared, Proxies, Remote, SendError, SendStatus, SocketId, Stats,
+    WebSocketConfig,
     deflation::Deflation,
     delivery::{Delivery, Later},
+    event,
     remote::{Interest, LETTER_BYTES, Letter},
 };
 use crate::{
     base::{Key, Tick},
-    conn::{Connection, Connections, Stage},
+    conn::{Connection, Connections, Pauses, Stage},
     pubsub::{self, Audience, Framed, PubSub, TurnFull, Variant},
     ws::{self, CloseCode, Message, Opcode},
 };
@@ -21,8 +23,10 @@ use crate::{
 pub struct Core {
     pub(super) connections: Connections,
     pub(super) topics: PubSub,
-    // Of the WebSocket routes, by their numbers.
+    // Of the WebSocket routes, by their numbers; behind them that of the event streams.
     pub(super) configs: Vec<Rc<WebSocketConfig>>,
+    pub(super) event_route: u16,
+    pub(super) proxies: Option<Proxies>,
     pub(super) stats: Stats,
     pub(super) remote: Remote,
     pub(super) worker: u8,
@@ -58,6 +62,8 @@ impl Core {
             connections: Connections::with_limit(limits.max_connections, Tick::default()),
             topics: PubSub::new(limits.topics),
             configs: Vec::new(),
+            event_route: 0,
+            proxies: None,
             stats: Stats::default(),
             remote,
             worker,
@@ -69,6 +75,12 @@ impl Core {
             deflation: None,
             connections_by_address: HashMap::new(),
         }
+    }
+
+    /// Whether a connection from this peer begins with a header of the PROXY protocol.
+    pub(super) fn expects_proxy_header(&self, peer: Option<std::net::SocketAddr>) -> bool {
+        let proxies = self.proxies.as_ref().filter(|proxies| proxies.speaks_proxy_protocol);
+        proxies.is_some_and(|proxies| proxies.are_at(peer))
     }
 
     // Sending
@@ -257,6 +269,7 @@ impl Core {
             return false;
         }
         let framed = frame(self, &audience);
+        let framed = self.with_event_form(framed, &audience);
         let published = match self.topics.publish(topic, sender, framed) {
             Ok(published) => published,
             Err(TurnFull(framed)) => {
@@ -268,12 +281,50 @@ impl Core {
         published.subscribers + published.workers > 0
     }
 
+    /// Publishes an event to every worker: its data to WebSockets, all of it to event streams.
+    pub(super) fn publish_event(&mut self, topic: &[u8], event: &Event<'_>) -> bool {
+        let framed = |core: &mut Self, audience: &Audience| {
+            let framed = Framed::plain(ws::frame(Message::Text(event.data())));
+            core.with_forms(framed, audience).with(Variant::EVENT_STREAM, event.frame())
+        };
+        self.publish_framed(None, topic, framed)
+    }
+
+    /// Frames a message for event streams too, if there are any.
+    fn with_event_form(&self, framed: Framed, audience: &Audience) -> Framed {
+        let streams = audience.subscribers[Variant::EVENT_STREAM.index()];
+        if streams == 0 || framed.has(Variant::EVENT_STREAM) {
+            return framed;
+        }
+        let form = event::frame_as_event(framed.form(Variant::PLAIN));
+        framed.with(Variant::EVENT_STREAM, form)
+    }
+
+    /// Subscribes an event stream.
+    pub(super) fn subscribe_stream(
+        &mut self,
+        key: Key,
+        topics: &[String],
+    ) -> Result<(), pubsub::Error> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let id = self.topics.add(key, Variant::EVENT_STREAM)?;
+        connection.subscriber = Some(id);
+        connection.route = self.event_route;
+        let result = topics.iter().try_for_each(|topic| {
+            self.with_topics(|topics, sink| topics.subscribe(id, topic.as_bytes(), sink)).map(drop)
+        });
+        self.tell_interest();
+        result
+    }
+
     /// Publishes what came from elsewhere to the subscribers on this worker.
     pub(super) fn publish_here(&mut self, topic: &[u8], framed: Framed) {
+        let audience = self.topics.audience(topic);
         let framed = match &self.deflation {
-            Some(_) => self.with_forms(framed, &self.topics.audience(topic)),
+            Some(_) => self.with_forms(framed, &audience),
             None => framed,
         };
+        let framed = self.with_event_form(framed, &audience);
         if let Err(TurnFull(framed)) = self.topics.publish_remote(topic, framed) {
             self.end_topics_early();
             // An empty turn has room for any message.
@@ -434,7 +485,8 @@ impl Core {
                 self.leave_topics(key);
                 self.bid_farewell(key, CloseCode::ABNORMAL.code(), reason, false);
             }
-            Stage::Http | Stage::Answering | Stage::Ending => {}
+            Stage::Http | Stage::Answering => self.leave_topics(key),
+            Stage::Ending => {}
         }
         self.enter_stage(key, Stage::Aborting);
     }
@@ -448,6 +500,8 @@ impl Core {
 
     /// The last byte to be sent has been queued.
     pub(super) fn end(&mut self, key: Key) {
+        // An event stream's.
+        self.leave_topics(key);
         self.enter_stage(key, Stage::Ending);
     }
 
@@ -468,7 +522,7 @@ impl Core {
         connection.stage = stage;
         connection.deadline = deadline;
         // Whoever is being closed is read from, so that the end is noticed.
-        let was_paused = std::mem::take(&mut connection.pauses.application);
+        let was_paused = std::mem::take(&mut connection.pauses) != Pauses::default();
         if stage == Stage::Ending {
             let _ = connection.take_stash();
         }
@@ -480,7 +534,7 @@ impl Core {
     }
 
     /// Publishes of this turn still arrive; then there are no topics any more.
-    fn leave_topics(&mut self, key: Key) {
+    pub(super) fn leave_topics(&mut self, key: Key) {
         self.deliver_pending(key);
         let connection = self.connections.get_mut(key);
         if let Some(id) = connection.and_then(|connection| connection.subscriber.take()) {

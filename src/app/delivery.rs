@@ -71,7 +71,7 @@ impl<'a, W: Way> Delivery<'a, W> {
             self.queue(owner, message);
         }
         let delivered = batch.message_count() as u64 - dropped.messages;
-        self.count(delivered, batch.len() as u64 - dropped.bytes);
+        self.count(owner, delivered, batch.len() as u64 - dropped.bytes);
         if dropped.messages > 0 {
             self.stats.dropped_messages += dropped.messages;
             self.stats.dropped_bytes += dropped.bytes;
@@ -93,16 +93,25 @@ impl<'a, W: Way> Delivery<'a, W> {
         }
     }
 
-    fn count(&mut self, messages: u64, bytes: u64) {
+    fn count(&mut self, owner: Key, messages: u64, bytes: u64) {
         self.stats.deliveries += messages;
         self.stats.messages_out += messages;
         self.stats.bytes_out += bytes;
+        let now = self.connections.now();
+        if messages > 0
+            && let Some(connection) = self.connections.get_mut(owner)
+            && self.configs[usize::from(connection.route)].reset_idle_timeout_on_send
+        {
+            connection.heard = now;
+        }
     }
 }
 
 impl<W: Way> Sink for Delivery<'_, W> {
     fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
-        let Some(connection) = self.connections.get(owner).filter(|c| c.is_open()) else { return };
+        let Some(connection) = self.connections.get(owner).filter(|c| c.is_subscribed()) else {
+            return;
+        };
         let (compression, is_fragmenting) = (connection.compression, connection.is_fragmenting);
         let is_blocked = connection.is_blocked();
         let config = &self.configs[usize::from(connection.route)];
@@ -124,7 +133,7 @@ impl<W: Way> Sink for Delivery<'_, W> {
         if !(has_room || queued == 0 && batch.message_count() == 1) {
             return self.deliver_some(owner, batch, limit);
         }
-        self.count(batch.message_count() as u64, batch.len() as u64);
+        self.count(owner, batch.message_count() as u64, batch.len() as u64);
         if queued == 0
             && let Some(whole) = batch.contiguous().and_then(|segment| segment.whole())
             && self.way.send(self.connections, owner, whole)

@@ -21,6 +21,8 @@ pub(super) trait Endpoint {
     fn upgrade(&mut self, request: &Request<'_>) -> Answer;
     /// Takes the verdict of a [`PendingUpgrade`].
     fn judge(&mut self, verdict: AnyVerdict) -> Answer;
+    /// How many sockets there is data of.
+    fn data_count(&self) -> usize;
     /// Forgets the data of a socket that could not be opened.
     fn discard(&mut self, slot: u32);
     fn open(&mut self, core: &mut Core, at: Place);
@@ -106,6 +108,10 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
             Ok(Verdict::Reject(response)) => Answer::Reject(response),
             Err(_) => Answer::Reject(Response::of_status(Status::INTERNAL_SERVER_ERROR)),
         }
+    }
+
+    fn data_count(&self) -> usize {
+        self.data.len()
     }
 
     fn discard(&mut self, slot: u32) {

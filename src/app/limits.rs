@@ -34,6 +34,15 @@ pub struct Limits {
     /// For the peer to answer a close frame, and again for it to close the connection after the
     /// last byte has left. Default 5 s.
     pub close_timeout: Duration,
+    /// Bytes of bodies that are being collected, over all connections; who sends more then gets
+    /// a 503. Default 256 MiB.
+    pub max_collected_bytes: usize,
+    /// Names and values of the header fields of a response; more is a mistake of the application's
+    /// and answered with 500. Default 64 KiB.
+    pub max_response_header_bytes: usize,
+    /// Bytes that may wait for an event stream whose client does not read; then it is closed, and
+    /// comes back. Default 64 KiB.
+    pub max_event_backpressure: usize,
     /// Pings and pongs of one WebSocket in a second; those beyond are read in the next second.
     /// Default 1,000.
     pub max_control_frames_per_second: u16,
@@ -56,6 +65,9 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             answer_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
+            max_collected_bytes: 256 << 20,
+            max_response_header_bytes: 64 << 10,
+            max_event_backpressure: 64 << 10,
             max_control_frames_per_second: 1000,
             max_mailbox_bytes: 16 << 20,
             http: http::Limits::default(),
@@ -71,7 +83,16 @@ impl Limits {
             (self.max_connections, "max_connections"),
             (self.max_connections_per_address, "max_connections_per_address"),
             (self.max_control_frames_per_second.into(), "max_control_frames_per_second"),
+            (self.max_collected_bytes, "max_collected_bytes"),
+            (self.max_event_backpressure, "max_event_backpressure"),
             (self.max_mailbox_bytes, "max_mailbox_bytes"),
+            (self.topics.max_subscribers, "topics.max_subscribers"),
+            (self.topics.max_topics, "topics.max_topics"),
+            (self.topics.max_topics_per_subscriber, "topics.max_topics_per_subscriber"),
+            (self.topics.max_topic_name_bytes, "topics.max_topic_name_bytes"),
+            (self.topics.max_pending_messages, "topics.max_pending_messages"),
+            (self.topics.max_pending_bytes, "topics.max_pending_bytes"),
+            (self.topics.max_sets, "topics.max_sets"),
         ];
         let times = [
             (self.header_timeout, "header_timeout"),

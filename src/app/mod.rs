@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod auth;
 mod backend;
 mod body_source;
 mod builder;
@@ -19,12 +20,14 @@ mod deflation;
 mod delivery;
 mod endpoint;
 mod error;
+mod event;
 mod files;
 mod handler;
 mod http_handler;
 mod limits;
 mod page;
 mod prepared;
+mod proxies;
 mod remote;
 mod request;
 mod responder;
@@ -39,6 +42,7 @@ mod websocket;
 mod worker;
 
 pub use self::core::Core;
+pub use auth::{BasicAuth, BearerAuth, Tickets};
 pub use backend::Backend;
 pub use body_source::BodySource;
 pub use builder::App;
@@ -46,18 +50,20 @@ pub use compression::{CompressionConfig, Compressor, Decompressor};
 pub use config::{Origin, WebSocketConfig};
 pub use context::{Close, Context};
 pub use error::{Error, Result};
+pub use event::{Event, EventStream};
 pub use files::Files;
 pub use handler::{OnMessage, WebSocketHandler, on_message};
 pub use http_handler::{HttpExchange, HttpHandler, Reply};
 pub use limits::Limits;
 pub use prepared::Prepared;
+pub use proxies::Proxies;
 pub use remote::{Remote, SendError};
 pub use request::Request;
 pub use responder::Responder;
 pub use response::Response;
 pub use send_status::{Dropped, SendStatus};
 pub use server::{Running, Server};
-pub use service::Service;
+pub use service::{Audit, Service};
 pub use socket_id::SocketId;
 pub use stats::Stats;
 pub use upgrade::{PendingUpgrade, Upgrade};

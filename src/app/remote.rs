@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
-    Context, Prepared, SocketId, Stats, WebSocketHandler,
+    Context, Event, Prepared, SocketId, Stats, WebSocketHandler,
     stats::Board,
     upgrade::{AnyVerdict, Ticket},
 };
 use crate::{
     cluster::{Full, Mailbox},
-    pubsub::{Framed, InterestChange, TopicName},
+    pubsub::{Framed, InterestChange, TopicName, Variant},
     ws::{CloseCode, Message},
 };
 
@@ -129,7 +129,10 @@ impl Remote {
         topic: &str,
         message: impl Into<Message<'m>>,
     ) -> Result<(), SendError> {
-        let framed = Prepared::new(message).into_framed();
+        self.publish_framed(topic, &Prepared::new(message).into_framed())
+    }
+
+    fn publish_framed(&self, topic: &str, framed: &Framed) -> Result<(), SendError> {
         let topic = TopicName::from(topic.as_bytes());
         let bytes = framed.bytes() + LETTER_BYTES;
         let mut result = Ok(());
@@ -138,6 +141,16 @@ impl Remote {
             result = result.and(self.post(worker, letter, bytes));
         }
         result
+    }
+
+    /// Publishes an event to all subscribers of a topic, on all workers: WebSockets get its data
+    /// as a text message, event streams get all of it.
+    ///
+    /// # Errors
+    /// As [`Remote::publish`].
+    pub fn publish_event(&self, topic: &str, event: &Event<'_>) -> Result<(), SendError> {
+        let framed = Prepared::new(event.data()).into_framed();
+        self.publish_framed(topic, &framed.with(Variant::EVENT_STREAM, event.frame()))
     }
 
     /// Begins the closing handshake of one socket (RFC 6455 §7.1.2), with a code that may be sent:

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::SocketAddr};
 
-use super::Remote;
+use super::{Proxies, Remote};
 use crate::http::{self, Parameters, RequestHead};
 
 /// A request, lent from the receive buffer for the time of the call.
@@ -20,6 +20,7 @@ pub struct Request<'a> {
     pub(super) head: RequestHead<'a>,
     pub(super) parameters: Parameters<'a, 'a>,
     pub(super) remote_addr: Option<SocketAddr>,
+    pub(super) proxies: Option<&'a Proxies>,
     pub(super) remote: &'a Remote,
     pub(super) worker: u8,
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{BodySource, Responder};
+use super::{BodySource, EventStream, Responder};
 use crate::http::{BodySize, Coding, ResponseError, ResponseWriter, Status};
 
 /// The answer to a request: status, header fields, and a body that is there as a whole, or made
@@ -28,6 +28,9 @@ pub struct Response {
 pub(super) enum Body {
     Bytes(Cow<'static, [u8]>),
     Source(BodySize, Box<dyn BodySource>),
+    Events(Box<EventStream>),
+    /// Another page is to answer.
+    Pass,
     /// The response comes later; this one is none.
     Later(Box<dyn FnOnce(Responder) + Send>),
 }
@@ -103,6 +106,40 @@ impl Response {
         self
     }
 
+    /// Goes on with server-sent events; see [`EventStream`]. Clients that do not take them in time
+    /// are dropped, and come back.
+    #[must_use]
+    pub fn events(stream: EventStream) -> Self {
+        let response = Self::new(Status::OK).header("Cache-Control", "no-cache");
+        // Proxies like nginx would collect events before they send them on.
+        let mut response = response.header("X-Accel-Buffering", "no");
+        response.content_type = Some("text/event-stream");
+        response.body = Body::Events(Box::new(stream));
+        response
+    }
+
+    /// None: the next page that fits is to answer, in the order from the most specific one on.
+    ///
+    /// ```
+    /// use sockeye::{App, Response};
+    ///
+    /// let app = App::new()
+    ///     .get("/:page", |request| match request.parameter("page").as_deref() {
+    ///         Some("about") => Response::text("about"),
+    ///         _ => Response::pass(),
+    ///     })
+    ///     .get("/*", |_| Response::text("anything else"));
+    /// ```
+    #[must_use]
+    pub fn pass() -> Self {
+        Self { body: Body::Pass, ..Self::new(Status::NOT_FOUND) }
+    }
+
+    #[inline]
+    pub(super) fn is_pass(&self) -> bool {
+        matches!(self.body, Body::Pass)
+    }
+
     /// Not yet: `start` gets a [`Responder`], which may be used from any thread. Until then no
     /// further request of the same connection is read. After `Limits::answer_timeout` the client
     /// gets a 503.
@@ -163,6 +200,12 @@ impl Response {
         writer: &mut ResponseWriter<'_>,
     ) -> Result<Coding, ResponseError> {
         writer.begin(self.status, self.fields(), size)
+    }
+
+    /// Bytes of names and values.
+    #[inline]
+    pub(super) fn header_bytes(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
     #[inline]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    App, Core, Limits, Remote,
+    App, Core, Limits, Remote, WebSocketConfig,
     deflation::Deflation,
     endpoint::{Endpoint, Place},
     page::Page,
@@ -19,11 +19,12 @@ use super::{
 use crate::{
     base::Key,
     conn::{Connection, Protocol, Stage},
-    http::{Date, RouteError, Router},
+    http::{Date, ProxyHeader, RequestHead, RouteError, Router},
     ws::{self, CloseCode},
 };
 
 mod active;
+mod audit;
 mod exchange;
 mod expiry;
 mod frames;
@@ -31,6 +32,7 @@ mod handshake;
 mod letters;
 
 use active::Active;
+pub use audit::Audit;
 
 /// The routes of a worker, and the state that their handlers share.
 pub struct Service {
@@ -38,17 +40,43 @@ pub struct Service {
     // WebSocket routes, and the limits of their decoders.
     routes: Vec<Box<dyn Endpoint>>,
     decoding: Vec<ws::Limits>,
-    sockets: Router<u16>,
     pages: Vec<Page>,
-    paths: Router<u16>,
+    // What paths mean: for all hosts, and for each of `hosts` in their order.
+    sites: Vec<Site>,
+    hosts: Vec<String>,
     // Of connections whose request is not answered when its head has been read.
     exchanges: HashMap<Key, Box<Active>>,
     exchange_count: u64,
+    // Bytes of bodies in `exchanges`.
+    collected_bytes: usize,
     // A piece of a response in the making: empty between two calls.
     piece: Vec<u8>,
     date: Date,
     // What a shutdown has been asked to grant.
     pub(super) grace: Option<std::time::Duration>,
+}
+
+/// The routes of one host, as numbers.
+#[derive(Default)]
+struct Site {
+    sockets: Router<u16>,
+    paths: Router<u16>,
+}
+
+/// The site that a request is for.
+#[inline]
+fn site_of<'s>(sites: &'s [Site], hosts: &[String], head: &RequestHead<'_>) -> &'s Site {
+    if hosts.is_empty() {
+        return &sites[0];
+    }
+    // Without the port. The name is checked; an IPv6 address has its brackets.
+    let host = head.host().unwrap_or_default();
+    let name = match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    };
+    let found = hosts.iter().position(|host| host.eq_ignore_ascii_case(name));
+    &sites[found.map_or(0, |index| index + 1)]
 }
 
 impl Service {
@@ -62,38 +90,64 @@ impl Service {
             core: Core::new(remote, worker, limits),
             routes: Vec::new(),
             decoding: Vec::new(),
-            sockets: Router::default(),
             pages: Vec::new(),
-            paths: Router::default(),
+            sites: Vec::new(),
+            hosts: Vec::new(),
             exchanges: HashMap::new(),
             exchange_count: 0,
+            collected_bytes: 0,
             piece: Vec::new(),
             date: Date::from_unix(0),
             grace: None,
         };
-        for (pattern, endpoint) in app.sockets {
+        service.core.proxies = app.proxies;
+        service.add_site(app.sockets, app.pages)?;
+        for (host, app) in app.hosts {
+            if service.hosts.contains(&host) {
+                return Err(format!("there are two apps for the host '{host}'"));
+            }
+            service.hosts.push(host);
+            service.add_site(app.sockets, app.pages)?;
+        }
+        service.core.event_route = number(service.core.configs.len())?;
+        service.core.configs.push(Rc::new(WebSocketConfig {
+            max_backpressure: service.core.limits.max_event_backpressure,
+            close_on_backpressure_limit: true,
+            ..WebSocketConfig::default()
+        }));
+        Ok(service)
+    }
+
+    /// Adds the routes of one host.
+    fn add_site(
+        &mut self,
+        sockets: Vec<(String, Box<dyn Endpoint>)>,
+        pages: Vec<(Option<&'static str>, String, Page)>,
+    ) -> Result<(), String> {
+        let mut site = Site::default();
+        for (pattern, endpoint) in sockets {
             let config = endpoint.config();
             config.check().map_err(|error| format!("WebSocket route '{pattern}': {error}"))?;
-            service.decoding.push(config.limits());
+            self.decoding.push(config.limits());
             if config.compression.is_on() {
                 let deflation = || Box::new(Deflation::new(config.compression));
-                service.core.deflation.get_or_insert_with(deflation);
+                self.core.deflation.get_or_insert_with(deflation);
             }
-            service.core.configs.push(Rc::clone(config));
-            let number = number(service.routes.len())?;
-            service.sockets.any(&pattern, number).map_err(explain)?;
-            service.routes.push(endpoint);
+            self.core.configs.push(Rc::clone(config));
+            site.sockets.any(&pattern, number(self.routes.len())?).map_err(explain)?;
+            self.routes.push(endpoint);
         }
-        for (method, pattern, page) in app.pages {
-            let number = number(service.pages.len())?;
+        for (method, pattern, page) in pages {
+            let number = number(self.pages.len())?;
             match method {
-                Some(method) => service.paths.add(method, &pattern, number),
-                None => service.paths.any(&pattern, number),
+                Some(method) => site.paths.add(method, &pattern, number),
+                None => site.paths.any(&pattern, number),
             }
             .map_err(explain)?;
-            service.pages.push(page);
+            self.pages.push(page);
         }
-        Ok(service)
+        self.sites.push(site);
+        Ok(())
     }
 
     /// The date that responses have from now on.
@@ -110,6 +164,9 @@ impl Service {
         connection.heard = now;
         connection.is_pinged = false;
         if connection.stashed_bytes() > 0 || !connection.may_decode() {
+            if connection.expects_proxy_header {
+                self.core.resumed.push(key);
+            }
             return self.keep(key, bytes);
         }
         let is_websocket = matches!(connection.protocol, Protocol::WebSocket(_));
@@ -195,7 +252,14 @@ impl Service {
         let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
         let mut done = 0;
         if let Protocol::Http(_) = connection.protocol {
-            done = self.decode_requests(key, input);
+            if connection.expects_proxy_header {
+                done = self.proxy_header(key, input);
+                let connection = self.core.connections.get(key);
+                if connection.is_none_or(|c| c.expects_proxy_header || !c.may_decode()) {
+                    return done;
+                }
+            }
+            done += self.decode_requests(key, &mut input[done..]);
         }
         let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
         match connection.protocol {
@@ -207,13 +271,43 @@ impl Service {
         }
     }
 
+    /// Takes the header of the PROXY protocol, once it is complete.
+    #[cold]
+    fn proxy_header(&mut self, key: Key, input: &[u8]) -> usize {
+        let Ok(header) = ProxyHeader::parse(input) else {
+            self.core.abort(key, "");
+            return 0;
+        };
+        let Some(ProxyHeader { source, length }) = header else { return 0 };
+        let Some(connection) = self.core.connections.get_mut(key) else { return length };
+        connection.expects_proxy_header = false;
+        if let Some(source) = source {
+            let proxy = connection.peer.address();
+            connection.peer = Some(source).into();
+            // The limit is for clients, not for the proxy.
+            self.release_address(proxy);
+            if !self.admit_address(Some(source)) {
+                self.core.stats.refused += 1;
+                self.core.abort(key, "");
+            }
+        }
+        length
+    }
+
     /// Nothing more is to be decoded.
     fn end_of_input(&mut self, key: Key) {
         let Some(connection) = self.core.connections.get(key) else { return };
         match connection.stage {
+            // A complete request whose response is under way: the end follows that.
+            Stage::Http if connection.has_exchange && is_at_end(&connection.protocol) => {}
             Stage::Http => self.core.end(key),
-            // RFC 9112 §9.6: it still reads. The end follows the response.
-            Stage::Answering => {}
+            // What would it do with a WebSocket?
+            Stage::Answering if self.is_handshake(key) => {
+                self.abandon(key);
+                self.core.abort(key, "");
+            }
+            // RFC 9112 §9.6: it still reads. The end follows the response, if it has one.
+            Stage::Answering => self.end_events(key),
             Stage::WebSocket | Stage::Closing => {
                 self.core.lose(key, "the connection ended without a close frame");
             }
@@ -301,6 +395,10 @@ impl Service {
     }
 }
 
+fn is_at_end(protocol: &Protocol) -> bool {
+    matches!(protocol, Protocol::Http(decoder) if decoder.is_at_end())
+}
+
 #[cold]
 fn note_panic(core: &mut Core, key: Key) {
     core.stats.handler_panics += 1;
@@ -318,7 +416,7 @@ fn number(count: usize) -> Result<u16, String> {
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn explain(error: RouteError) -> String {
-    format!("route: {error}")
+    error.to_string()
 }
 
 impl std::fmt::Debug for Service {

@@ -95,17 +95,26 @@ impl<R: Reactor> Worker<R> {
         self.expire();
         self.deliver();
         self.service.core.connections.flush(&mut self.reactor);
+        let goes_on = self.is_going_on();
         let core = &mut self.service.core;
-        core.stats.connections = core.connections.len() as u64;
+        // What is left when a shutdown is over is closed with the reactor.
+        core.stats.connections = if goes_on { core.connections.len() as u64 } else { 0 };
         core.stats.turns += 1;
         core.remote.board(core.worker).publish(&core.stats);
-        Ok(self.is_going_on())
+        Ok(goes_on)
     }
 
     /// What the worker serves.
     #[must_use]
     pub fn service(&self) -> &Service {
         &self.service
+    }
+
+    /// What moves the worker's bytes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reactor(&self) -> &R {
+        &self.reactor
     }
 
     /// How long there is nothing to do, if nothing happens.
@@ -199,7 +208,8 @@ impl<R: Reactor> Worker<R> {
         let core = &mut self.service.core;
         core.stats.accepted += 1;
         let deadline = core.connections.now().after(core.limits.header_timeout);
-        let connection = Connection::accepted(peer, core.connections.now(), deadline);
+        let mut connection = Connection::accepted(peer, core.connections.now(), deadline);
+        connection.expects_proxy_header = core.expects_proxy_header(peer);
         if self.over_at.is_some() || !self.service.admit_address(peer) {
             self.service.core.stats.refused += 1;
             return;

@@ -195,11 +195,12 @@ impl Outbox {
         self.len == 0
     }
 
-    /// Forgets everything. Of the memory only the tail is kept, if it is of ordinary size.
+    /// Forgets everything. Of the memory only the tail is kept, for what is appended next: large
+    /// messages would otherwise cost the kernel's clearing of fresh pages each time.
     pub fn clear(&mut self) {
         self.queue = VecDeque::new();
         self.tail.clear();
-        self.tail.shrink_to(CHUNK_BYTES);
+        self.tail.shrink_to(KEPT_BYTES);
         self.offset = 0;
         self.len = 0;
         self.returned = 0;
@@ -237,6 +238,8 @@ impl Chunk {
 
 /// Small writes gather into chunks of this size, so that a slow peer's memory returns in steps.
 const CHUNK_BYTES: usize = 64 << 10;
+/// The most memory that an empty outbox keeps.
+const KEPT_BYTES: usize = 1 << 20;
 /// Owned pieces up to this size are copied rather than queued by themselves.
 const COPY_BYTES: usize = 4 << 10;
 
@@ -260,9 +263,9 @@ mod tests {
     fn an_empty_outbox_owns_nothing_and_sent_bytes_are_let_go() {
         let mut outbox = Outbox::default();
         assert_eq!(outbox.tail.capacity() + outbox.queue.capacity(), 0);
-        outbox.append(&vec![7; 1 << 20]);
-        outbox.advance(1 << 20);
-        assert!(outbox.tail.capacity() <= CHUNK_BYTES);
+        outbox.append(&vec![7; 3 << 20]);
+        outbox.advance(3 << 20);
+        assert!(outbox.tail.capacity() <= KEPT_BYTES);
     }
 
     #[test]

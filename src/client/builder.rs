@@ -2,12 +2,12 @@
 
 use std::{io, time::Duration};
 
-use super::{Client, Error, Url, wire::Wire};
+use super::{Client, Compression, Error, Url, wire::Wire};
 use crate::{
     base::Outbox,
     http::{self, HeaderSlots, ResponseHeadDecoder, Status},
     reactor::{self, Connecting, Socket},
-    ws::{ClientHandshake, ClientRequest, Limits},
+    ws::{ClientHandshake, ClientRequest, Limits, deflate::Agreement},
 };
 
 /// Settings of a [`Client`].
@@ -30,6 +30,7 @@ pub struct Builder<'a> {
     protocols: Vec<&'a str>,
     origin: Option<&'a str>,
     fields: Vec<(&'a str, &'a str)>,
+    compression: Option<Compression>,
     limits: Limits,
     timeout: Option<Duration>,
 }
@@ -38,7 +39,8 @@ impl<'a> Builder<'a> {
     pub(super) fn new(url: &'a str) -> Self {
         let limits = Limits { max_payload_length: MAX_PAYLOAD_LENGTH, ..Limits::default() };
         let (protocols, fields) = (Vec::new(), Vec::new());
-        Self { url, protocols, origin: None, fields, limits, timeout: None }
+        let (origin, compression, timeout) = (None, None, None);
+        Self { url, protocols, origin, fields, compression, limits, timeout }
     }
 
     /// Offers a subprotocol. Those offered first are preferred.
@@ -59,6 +61,14 @@ impl<'a> Builder<'a> {
     #[must_use]
     pub fn field(mut self, name: &'a str, value: &'a str) -> Self {
         self.fields.push((name, value));
+        self
+    }
+
+    /// Offers to compress messages (permessage-deflate, RFC 7692). Default: no.
+    /// [`Client::is_compressed`] says what the server has made of it.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
         self
     }
 
@@ -91,20 +101,24 @@ impl<'a> Builder<'a> {
         let socket = connect(&url, timeout)
             .map_err(|error| Error::Connect { url: self.url.to_owned(), error })?;
         let mut wire = Wire::new(socket, timeout);
-        let protocol = self.shake_hands(&url, &mut wire)?;
+        let (protocol, agreement) = self.shake_hands(&url, &mut wire)?;
         wire.set_timeout(self.timeout)?;
-        Ok(Client::new(wire, self.limits, protocol))
+        Ok(Client::new(wire, self.limits, protocol, agreement.as_ref()))
     }
 
-    /// Returns the subprotocol that the server has chosen.
-    fn shake_hands(&self, url: &Url, wire: &mut Wire) -> Result<Option<String>, Error> {
+    /// Returns the subprotocol that the server has chosen, and how messages are compressed.
+    fn shake_hands(
+        &self,
+        url: &Url,
+        wire: &mut Wire,
+    ) -> Result<(Option<String>, Option<Agreement>), Error> {
         // RFC 6455 §4.1: "a nonce consisting of a randomly selected 16-byte value".
         let handshake = ClientHandshake::new(reactor::random()?);
         let request = ClientRequest {
             host: url.host(),
             target: url.target(),
             protocols: &self.protocols,
-            deflate: None,
+            deflate: self.compression,
             origin: self.origin,
             fields: &self.fields,
         };
@@ -121,8 +135,10 @@ impl<'a> Builder<'a> {
             let consumed = step.consumed;
             let answer = match step.head {
                 Some(head) if head.status() == Status::SWITCHING_PROTOCOLS => {
-                    let protocol = handshake.verify(&head, &self.protocols)?;
-                    Some(protocol.map(str::to_owned))
+                    let (protocols, offer) = (&self.protocols, self.compression.as_ref());
+                    let (protocol, agreement) =
+                        handshake.verify_deflate(&head, protocols, offer)?;
+                    Some((protocol.map(str::to_owned), agreement))
                 }
                 // RFC 9110 §15.2: interim responses may come before the final one.
                 Some(head) if head.status().is_informational() => None,
@@ -130,8 +146,8 @@ impl<'a> Builder<'a> {
                 None => None,
             };
             wire.consume(consumed);
-            if let Some(protocol) = answer {
-                return Ok(protocol);
+            if let Some(answer) = answer {
+                return Ok(answer);
             }
         }
     }

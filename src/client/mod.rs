@@ -10,20 +10,25 @@ use std::{io, time::Duration};
 
 use crate::{
     base::Outbox,
-    ws::{self, Decoder, Limits, Opcode, Role, append_close, append_frame},
+    ws::{self, Decoder, Limits, Opcode, Role, append_close, append_frame, deflate::Agreement},
 };
 
 mod builder;
+mod deflation;
 mod error;
 mod event;
 mod masking_keys;
 mod url;
 mod wire;
 
+use deflation::Deflation;
 use masking_keys::MaskingKeys;
 use wire::Wire;
 
-pub use crate::ws::{CloseCode, Message};
+pub use crate::ws::{
+    CloseCode, Message,
+    deflate::{Context as CompressionContext, Preferences as Compression},
+};
 pub use builder::Builder;
 pub use error::Error;
 pub use event::Event;
@@ -52,6 +57,8 @@ pub struct Client {
     decoder: Decoder,
     limits: Limits,
     protocol: Option<String>,
+    // If compression has been agreed on.
+    deflation: Option<Box<Deflation>>,
     // What a timeout has kept from being sent.
     outbox: Outbox,
     masking_keys: MaskingKeys,
@@ -76,12 +83,18 @@ impl Client {
         Builder::new(url)
     }
 
-    fn new(wire: Wire, limits: Limits, protocol: Option<String>) -> Self {
+    fn new(
+        wire: Wire,
+        limits: Limits,
+        protocol: Option<String>,
+        agreement: Option<&Agreement>,
+    ) -> Self {
         Self {
             wire,
             decoder: Decoder::new(Role::Client),
             limits,
             protocol,
+            deflation: agreement.map(|agreement| Box::new(Deflation::new(agreement))),
             outbox: Outbox::default(),
             masking_keys: MaskingKeys::new(),
             fragmented: None,
@@ -100,7 +113,18 @@ impl Client {
         if self.fragmented.is_some() {
             return Err(Error::FragmentsUnderWay);
         }
-        self.send_frame(true, message.opcode(), message.as_bytes())
+        self.check_open()?;
+        // RFC 6455 §5.3: a new masking key for each frame.
+        let key = self.masking_keys.next()?;
+        let (opcode, payload) = (message.opcode(), message.as_bytes());
+        let is_deflated = self
+            .deflation
+            .as_mut()
+            .is_some_and(|deflation| deflation.append(&mut self.outbox, opcode, payload, key));
+        if !is_deflated {
+            append_frame(&mut self.outbox, true, opcode, payload, Some(key));
+        }
+        self.wire.send(&mut self.outbox)
     }
 
     /// Sends a fragment of a message (RFC 6455 §5.4). Only pings may be sent before the last.
@@ -166,7 +190,14 @@ impl Client {
                 }
                 input => input?,
             };
-            let step = match self.decoder.next(input, &self.limits) {
+            let step = match &mut self.deflation {
+                None => self.decoder.next(input, &self.limits),
+                Some(deflation) => {
+                    let mut inflating = deflation.inflating();
+                    self.decoder.next_deflated(input, &self.limits, &mut inflating)
+                }
+            };
+            let step = match step {
                 Ok(step) => step,
                 Err(error) => return Err(self.fail(error)),
             };
@@ -230,6 +261,12 @@ impl Client {
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
         self.protocol.as_deref()
+    }
+
+    /// Whether messages may be compressed: both sides have agreed on that.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.deflation.is_some()
     }
 
     fn send_frame(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) -> Result<(), Error> {

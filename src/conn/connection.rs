@@ -43,6 +43,8 @@ pub struct Connection {
     pub compression: Compression,
     /// Whether the request at hand has a state of its own, apart from the connection.
     pub has_exchange: bool,
+    /// Whether a header of the PROXY protocol has to come first.
+    pub expects_proxy_header: bool,
     /// Whether a ping has been sent and nothing was heard since.
     pub is_pinged: bool,
     /// Whether the peer has ended its direction.
@@ -130,6 +132,7 @@ impl Connection {
             exchange: Exchange::FAULT,
             compression: Compression::default(),
             has_exchange: false,
+            expects_proxy_header: false,
             is_pinged: false,
             is_peer_ended: false,
             owes_drain: false,
@@ -150,6 +153,13 @@ impl Connection {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.stage == Stage::WebSocket
+    }
+
+    /// Whether what is published can be sent: to a WebSocket or an event stream.
+    #[must_use]
+    pub fn is_subscribed(&self) -> bool {
+        let is_stream = matches!(self.stage, Stage::Http | Stage::Answering);
+        self.is_open() || is_stream && self.subscriber.is_some()
     }
 
     /// Whether the peer does not take what is sent.

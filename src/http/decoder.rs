@@ -143,6 +143,12 @@ impl Decoder {
         matches!(self.state, State::Head) && !self.buffer.is_empty()
     }
 
+    /// Whether all bytes of a request have been taken, and only [`Event::End`] is to come.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.state, State::End)
+    }
+
     /// Whether bytes of a body are still to come.
     #[must_use]
     pub fn is_in_body(&self) -> bool {

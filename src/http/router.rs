@@ -125,19 +125,34 @@ impl<T> Router<T> {
     ///
     /// # Errors
     /// [`NoMatch`] says with which status to answer.
+    #[inline]
     pub fn find<'r, 'p>(
         &'r self,
         method: &str,
         path: &'p str,
     ) -> Result<Match<'r, 'p, T>, NoMatch> {
+        self.find_after(method, path, 0)
+    }
+
+    /// As [`Router::find`], but for the first `skip` routes that fit. Without another one the path
+    /// is not found.
+    ///
+    /// # Errors
+    /// As [`Router::find`].
+    pub fn find_after<'r, 'p>(
+        &'r self,
+        method: &str,
+        path: &'p str,
+        skip: usize,
+    ) -> Result<Match<'r, 'p, T>, NoMatch> {
         let mut search =
-            Search { method, allow: Vec::new(), values: [""; MAX_PARAMETERS], count: 0 };
+            Search { method, skip, allow: Vec::new(), values: [""; MAX_PARAMETERS], count: 0 };
         let route = path.strip_prefix('/').and_then(|rest| self.root.find(Some(rest), &mut search));
         match route {
             Some(Route { value, names }) => {
                 Ok(Match { value, parameters: Parameters { names, values: search.values } })
             }
-            None if search.allow.is_empty() => Err(NoMatch::NotFound),
+            None if search.allow.is_empty() || skip > 0 => Err(NoMatch::NotFound),
             None => {
                 search.allow.sort_unstable();
                 search.allow.dedup();
@@ -212,6 +227,10 @@ impl<T> Endpoint<T> {
         // RFC 9110 §9.3.2: HEAD is GET without the content.
         let head = || of("GET").filter(|_| search.method == "HEAD");
         let route = of(search.method).or_else(head).map(|(_, route)| route).or(self.any.as_ref());
+        if route.is_some() && search.skip > 0 {
+            search.skip -= 1;
+            return None;
+        }
         if route.is_none() {
             for (method, _) in &self.methods {
                 search.allow.push(method);
@@ -229,6 +248,8 @@ impl<T> Endpoint<T> {
 /// A match in progress.
 struct Search<'m, 'r, 'p> {
     method: &'m str,
+    // How many routes that fit are passed over.
+    skip: usize,
     allow: Vec<&'r str>,
     // Invariant: the first `count` are of the way in progress. No way in the tree has more than
     // fit, because no pattern has.

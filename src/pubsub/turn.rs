@@ -12,12 +12,16 @@ impl Variant {
     pub const PLAIN: Self = Self(0);
     /// Compressed with permessage-deflate, for whoever negotiated it.
     pub const DEFLATED: Self = Self(1);
+    /// As a server-sent event, for event streams.
+    pub const EVENT_STREAM: Self = Self(2);
     /// Number of variants.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
     /// All of them.
-    pub const ALL: [Self; Self::COUNT] = [Self::PLAIN, Self::DEFLATED];
+    pub const ALL: [Self; Self::COUNT] = [Self::PLAIN, Self::DEFLATED, Self::EVENT_STREAM];
 
-    pub(super) const fn index(self) -> usize {
+    /// Its place in [`Variant::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
         self.0 as usize
     }
 }

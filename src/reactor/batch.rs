@@ -19,6 +19,8 @@ pub(super) struct Batch {
     // Invariant: never grows beyond its first capacity, so that it stays in place.
     arena: Vec<u8>,
     shared: Vec<Shared>,
+    // Empty outboxes with memory, for those who gave theirs away.
+    spare: Vec<Outbox>,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,8 @@ impl std::fmt::Debug for Header {
 impl Default for Batch {
     fn default() -> Self {
         let arena = Vec::with_capacity(ARENA_BYTES);
-        Self { number: 1, sends: Vec::with_capacity(SENDS), arena, shared: Vec::new() }
+        let sends = Vec::with_capacity(SENDS);
+        Self { number: 1, sends, arena, shared: Vec::new(), spare: Vec::new() }
     }
 }
 
@@ -71,7 +74,8 @@ impl Batch {
             }
             Some(all) => {
                 let entry = send_entry(fd, all);
-                (Bytes::Whole(mem::take(bytes)), entry)
+                let spare = self.spare.pop().unwrap_or_default();
+                (Bytes::Whole(mem::replace(bytes, spare)), entry)
             }
             None => {
                 let bytes = mem::take(bytes);
@@ -123,7 +127,14 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         if !self.sends.is_empty() {
             self.number += 1;
-            self.sends.clear();
+            for (_, bytes) in self.sends.drain(..) {
+                if let Bytes::Whole(mut sent) = bytes
+                    && self.spare.len() < SPARE
+                {
+                    sent.clear();
+                    self.spare.push(sent);
+                }
+            }
             self.arena.clear();
             self.shared.clear();
         }
@@ -166,4 +177,6 @@ const COPY_BYTES: usize = 2 << 10;
 const ARENA_BYTES: usize = SENDS * COPY_BYTES;
 /// `UIO_MAXIOV`: a message with more pieces is refused.
 const MAX_PIECES: usize = 1024;
+/// Outboxes that are kept for their memory.
+const SPARE: usize = 4;
 const MAX_SEND_BYTES: usize = 1 << 30;

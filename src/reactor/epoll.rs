@@ -1,8 +1,9 @@
 //! [`EpollReactor`]: completions imitated over readiness, with `mio`.
 //!
 //! Each socket is registered once, edge-triggered, for both directions. A receive goes into the
-//! one buffer of the reactor, so that a socket at rest costs nothing here but its entry. Sends
-//! are made at once; what the kernel does not take comes back as `Unsent` from the queue.
+//! one buffer of the reactor, so that a socket at rest costs nothing here but its entry. Small
+//! sends are put off to the end of the turn; what the kernel does not take comes back as `Unsent`
+//! from the queue.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +17,7 @@ use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use super::{
     Completion, Config, Listener, Reactor, Socket, Waker, entries::Entries,
-    is_passing_accept_error, sys, unsent::Unsent,
+    is_passing_accept_error, put_off::PutOff, sys, unsent::Unsent,
 };
 use crate::base::{Key, Outbox, Shared};
 
@@ -37,6 +38,7 @@ pub struct EpollReactor {
     // Those whose turn is over though they may have more: fairness among sockets.
     again: Vec<Source>,
     buffer: Box<[u8]>,
+    put_off: PutOff,
     waker: Arc<mio::Waker>,
     // Neither `Send` nor `Sync`.
     _one_thread: std::marker::PhantomData<*const ()>,
@@ -99,9 +101,33 @@ impl EpollReactor {
             ready: VecDeque::new(),
             again: Vec::new(),
             buffer: vec![0; RECEIVE_BUFFER_BYTES].into(),
+            put_off: PutOff::default(),
             waker,
             _one_thread: std::marker::PhantomData,
         })
+    }
+
+    /// Makes the sends that were put off.
+    fn make_sends(&mut self) {
+        if self.put_off.is_empty() {
+            return;
+        }
+        let Self { put_off, sockets, queue, .. } = self;
+        put_off.drain(|key, bytes| {
+            let Some(entry) = sockets.get_mut(key) else { return };
+            let mut sent = 0;
+            while sent < bytes.len() && entry.takes_more() {
+                let result = retry(|| sys::send(entry.socket.as_raw_fd(), &bytes[sent..]));
+                sent += entry.note_sent(result);
+            }
+            if sent < bytes.len() {
+                let mut rest = Outbox::default();
+                rest.append(&bytes[sent..]);
+                if entry.unsent.push(rest) {
+                    queue.push_back(Made::Unsent { key });
+                }
+            }
+        });
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -290,6 +316,15 @@ impl Reactor for EpollReactor {
     }
 
     fn send(&mut self, key: Key, bytes: &mut Outbox) {
+        if let Some(all) = bytes.contiguous().filter(|all| PutOff::is_small(all.len())) {
+            let is_full = !all.is_empty() && self.put_off.push(key, all);
+            bytes.clear();
+            if is_full {
+                self.make_sends();
+            }
+            return;
+        }
+        self.make_sends();
         let Some(entry) = self.sockets.get_mut(key) else { return bytes.clear() };
         while !bytes.is_empty() && entry.takes_more() {
             let fd = entry.socket.as_raw_fd();
@@ -309,6 +344,7 @@ impl Reactor for EpollReactor {
     }
 
     fn send_shared(&mut self, key: Key, bytes: &Shared) {
+        self.make_sends();
         let Some(entry) = self.sockets.get_mut(key) else { return };
         let mut sent = 0;
         while sent < bytes.len() && entry.takes_more() {
@@ -325,6 +361,7 @@ impl Reactor for EpollReactor {
     }
 
     fn is_blocked(&mut self, key: Key) -> bool {
+        self.make_sends();
         self.sockets.get_mut(key).is_some_and(|entry| !entry.takes_more())
     }
 
@@ -344,6 +381,7 @@ impl Reactor for EpollReactor {
     }
 
     fn shutdown(&mut self, key: Key) {
+        self.make_sends();
         if let Some(entry) = self.sockets.get_mut(key)
             && !entry.blocked
         {
@@ -352,6 +390,7 @@ impl Reactor for EpollReactor {
     }
 
     fn close(&mut self, key: Key) {
+        self.make_sends();
         // Closing the only descriptor of a socket also ends its registration.
         if self.sockets.remove(key).is_some() {
             self.queue.push_back(Made::Closed { key });
@@ -359,6 +398,7 @@ impl Reactor for EpollReactor {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.make_sends();
         self.ready.extend(self.again.drain(..));
         if !self.ready.is_empty() || !self.queue.is_empty() {
             self.poll(Some(Duration::ZERO))?;

@@ -26,13 +26,16 @@ impl FromStr for Address {
     type Err = io::Error;
 
     fn from_str(text: &str) -> io::Result<Self> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self::Unix(path.into()));
-        }
         let invalid = |why: &str| {
             let text = format!("'{text}' is no address ({why}): write HOST:PORT or unix:PATH");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         };
+        match text.strip_prefix("unix:") {
+            // The kernel would choose an abstract name, which nobody knows.
+            Some("") => return Err(invalid("the path is missing")),
+            Some(path) => return Ok(Self::Unix(path.into())),
+            None => {}
+        }
         let mut found = text.to_socket_addrs().map_err(|error| invalid(&error.to_string()))?;
         found.next().map(Self::Tcp).ok_or_else(|| invalid("the host has no address"))
     }

@@ -15,6 +15,7 @@ mod buffers;
 mod entries;
 mod epoll;
 mod listener;
+mod put_off;
 mod sim;
 #[allow(unsafe_code, clippy::cast_possible_truncation, reason = "speaks to the kernel")]
 mod sys;
@@ -60,8 +61,8 @@ pub use uring::UringReactor;
 ///    and if nothing was heard of it until then, the kernel has taken all of it. Otherwise `Unsent`
 ///    brings back what the kernel did not take, of all sends of that socket so far: then nothing
 ///    of it is under way any more. Without an error that means the peer is slow: `Writable`
-///    follows when there is room. Who sends more before then gets that back in the same way. After an `Unsent` with an error
-///    nothing is sent any more: all that follows comes back with an error.
+///    follows when there is room. Who sends more before then gets that back in the same way. After
+///    an `Unsent` with an error nothing is sent any more: all that follows comes back with one.
 /// 6. **Running out** of buffers, queue entries or descriptors is no error of the reactor: it
 ///    does what it can, and goes on when there is room again. Only `accept` reports it, with
 ///    `AcceptFailed`, and rests until `resume_accept`.
@@ -99,9 +100,9 @@ pub trait Reactor: Sized {
     /// Sends a buffer that goes to other sockets too, without copying it.
     fn send_shared(&mut self, key: Key, bytes: &Shared);
 
-    /// Whether the kernel takes no more for this socket now, or never will. Settles at once what was sent
-    /// to it so far; its `Unsent` and `Writable` come through `next` all the same. For whoever
-    /// sends much to one socket between two waits, and has to stop when the peer is slow.
+    /// Whether the kernel takes no more for this socket now, or never will. Settles at once what
+    /// was sent to it so far; its `Unsent` and `Writable` come through `next` all the same. For
+    /// whoever sends much to one socket between two waits, and has to stop when the peer is slow.
     fn is_blocked(&mut self, key: Key) -> bool;
 
     /// Stops receiving. Idempotent.

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use io_uring::{cqueue, opcode, squeue, types};
+use io_uring::{opcode, squeue, types};
 
 use super::{
     Completion, Config, Listener, Reactor, Socket, Waker,
@@ -30,9 +30,11 @@ use super::{
 };
 use crate::base::{Key, Outbox, Shared};
 use accepting::Accepting;
+use receiving::Received;
 use ring::{Enter, Reaped, Ring, is_passing};
 
 mod accepting;
+mod receiving;
 mod ring;
 
 pub(super) use ring::Operation;
@@ -40,7 +42,7 @@ pub(super) use ring::Operation;
 /// io_uring, for Linux 6.1 and newer.
 #[derive(Debug)]
 pub struct UringReactor {
-    // Dropped first: the kernel lets go of everything below.
+    // Dropped first, and empty by then: the kernel has let go of everything below.
     ring: Ring,
     buffers: BufferRing,
     batch: Batch,
@@ -157,16 +159,6 @@ impl UringReactor {
     fn arm_wake(&mut self) {
         let poll = opcode::PollAdd::new(types::Fd(self.wake.as_raw_fd()), libc::POLLIN as u32);
         self.push(poll.build().user_data(Operation::Wake.tag(0)));
-    }
-
-    fn arm_receive(&mut self, key: Key) {
-        let Some(entry) = self.sockets.get_mut(key) else { return };
-        if entry.receiving || entry.ended || entry.closing || !entry.wanted {
-            return;
-        }
-        entry.receiving = true;
-        let receive = self.ring.multishot_receive(types::Fd(entry.socket.as_raw_fd()));
-        self.push(receive.user_data(Operation::Receive.tag(key.pack())));
     }
 
     /// Asks to be told when the socket has room.
@@ -330,69 +322,6 @@ impl UringReactor {
             self.closing -= 1;
             self.queue.push_back(Made::Closed { key });
         }
-    }
-
-    /// Releases what `next` has lent.
-    fn take_back_lent(&mut self) {
-        if let Some((key, piece)) = self.lent.take() {
-            self.buffers.release(piece);
-            if self.sockets.get_mut(key).is_some_and(|entry| !entry.receiving) {
-                self.served.push(key);
-            }
-        }
-    }
-
-    /// Receives on where the kernel has stopped. Those that got nothing come first, or else they
-    /// might get nothing again.
-    fn receive_on(&mut self) {
-        let mut starved = std::mem::take(&mut self.starved);
-        let mut served = std::mem::take(&mut self.served);
-        for key in starved.drain(..).chain(served.drain(..)) {
-            self.arm_receive(key);
-        }
-        (self.starved, self.served) = (starved, served);
-    }
-
-    #[allow(clippy::cast_sign_loss, reason = "checked")]
-    fn received(&mut self, reaped: Reaped) -> Option<Received> {
-        let key = Key::unpack(reaped.payload());
-        let piece = cqueue::buffer_select(reaped.flags).map(|buffer| {
-            let more = cqueue::buffer_more(reaped.flags);
-            self.buffers.reported(buffer, reaped.result.max(0) as u32, more)
-        });
-        let entry = self.sockets.get_mut(key);
-        let wants = entry.as_ref().is_some_and(|entry| !entry.closing && !entry.ended);
-        if let Some(entry) = entry {
-            entry.receiving &= cqueue::more(reaped.flags);
-        }
-        match piece {
-            Some(piece) if wants && reaped.result > 0 => return Some(Received::Bytes(key, piece)),
-            Some(piece) => self.buffers.release(piece),
-            None => {}
-        }
-        if wants {
-            return self.receive_ended(key, reaped.result);
-        }
-        self.release_if_idle(key);
-        None
-    }
-
-    fn receive_ended(&mut self, key: Key, result: i32) -> Option<Received> {
-        let entry = self.sockets.get_mut(key)?;
-        match -result {
-            libc::ENOBUFS => self.starved.push(key),
-            // Paused. If it has been resumed in between, go on.
-            libc::ECANCELED | libc::EINTR | libc::EAGAIN => self.arm_receive(key),
-            0 => {
-                entry.ended = true;
-                return Some(Received::End(key, None));
-            }
-            code => {
-                entry.ended = true;
-                return Some(Received::End(key, Some(io::Error::from_raw_os_error(code))));
-            }
-        }
-        None
     }
 
     fn writable(&mut self, key: Key) -> Option<Completion<'static, Socket>> {
@@ -604,8 +533,8 @@ impl Reactor for UringReactor {
 
 impl Drop for UringReactor {
     fn drop(&mut self) {
-        // Connections that have been accepted and not been looked at are closed, too.
         self.ring.cancel_all();
+        // Connections that have been accepted and not been looked at are closed, too.
         self.reap();
     }
 }
@@ -632,11 +561,6 @@ enum Room {
     Open,
     Refused,
     Nobody,
-}
-
-enum Received {
-    Bytes(Key, Piece),
-    End(Key, Option<io::Error>),
 }
 
 /// After so many calls in a row without any effect the kernel will not recover.

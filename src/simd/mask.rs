@@ -31,9 +31,9 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4], phase: usize) {
 /// Masks fewer than 32 bytes, the way most messages are: without a loop if there are four or more.
 ///
 /// ```text
-/// 20 bytes   0        8       12      16      20
-///            ├─ front ─┼─ front ┄┼╌╌╌╌╌╌╌┼╌╌╌╌╌╌╌┤      what overlaps is read before it is written,
-///                      ├╌╌╌╌╌╌╌ back ────┼─ back ─┤      and gets the same from both
+/// 20 bytes   0       4       8       12      16      20
+///            ├──── front ────┼──── second ───┤            what overlaps is read before it is
+///                    ├──── third ────┼──── back ─────┤    written, and gets the same from both
 /// ```
 #[inline]
 fn mask_short(bytes: &mut [u8], word: u32) {

@@ -36,7 +36,7 @@ use crate::{
 /// let opening = Opening::read(&head)?;
 /// let protocol = opening.protocols().find(|protocol| *protocol == "chat");
 /// let (mut outbox, date) = (Outbox::default(), http::Date::from_unix(0));
-/// append_accept(&mut outbox, opening.accept(), protocol, [], &date).unwrap();
+/// append_accept(&mut outbox, opening.accept(), protocol, None, [], &date).unwrap();
 /// assert!(outbox.contiguous().unwrap().starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
 /// # Ok::<(), HandshakeError>(())
 /// ```

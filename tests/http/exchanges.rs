@@ -409,3 +409,140 @@ fn pipelined_requests_behind_a_slow_one_cost_a_bounded_amount() {
         assert_eq!(reader.read(&mut byte).unwrap(), 1);
     });
 }
+
+#[test]
+fn a_header_that_is_too_long_is_a_500() {
+    let limits = Limits { max_response_header_bytes: 100, ..Limits::default() };
+    let app = || {
+        let long = |request: &Request<'_>| {
+            let length: usize = request.query("length").unwrap().parse().unwrap();
+            Response::text("body").header("X", "y".repeat(length))
+        };
+        App::new().get("/whole", long).get("/stream", move |request| {
+            long(request).stream("a/b", None, |_: &mut Vec<u8>, _| Ok(()))
+        })
+    };
+    on_each_backend(&limits, app, |address, _| {
+        for path in ["/whole", "/stream"] {
+            for (length, status) in [(99, 200), (100, 500)] {
+                let request = format!(
+                    "GET {path}?length={length} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+                );
+                let answer = talk(address, request.as_bytes());
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {length}");
+            }
+        }
+    });
+}
+
+/// Reads as slowly as it is told to, and answers with the length.
+struct Slow;
+
+impl HttpHandler for Slow {
+    type Data = usize;
+
+    fn request(&mut self, _: &Request<'_>) -> Reply<usize> {
+        Reply::receive(0)
+    }
+
+    fn body(&mut self, exchange: &mut HttpExchange<'_, usize>, piece: &[u8]) {
+        *exchange.data() += piece.len();
+        exchange.pause();
+        let responder = exchange.responder();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            responder.respond(Response::text("answered while it was paused"));
+        });
+    }
+
+    fn end(&mut self, _: &mut HttpExchange<'_, usize>) {}
+}
+
+#[test]
+fn who_has_ended_its_direction_gets_the_whole_response() {
+    const LENGTH: usize = 3 << 20;
+    let app = || {
+        let source = || {
+            let mut left = LENGTH;
+            move |piece: &mut Vec<u8>, max: usize| {
+                piece.resize(left.min(max), b'x');
+                left -= piece.len();
+                Ok(())
+            }
+        };
+        App::new()
+            .get("/", move |_| Response::new(Status::OK).stream("a/b", None, source()))
+            .get("/known", move |_| {
+                Response::new(Status::OK).stream("a/b", Some(LENGTH as u64), source())
+            })
+            .stream("POST", "/", Slow)
+    };
+    on_each_backend(&Limits::default(), app, |address, _| {
+        for path in ["/", "/known"] {
+            let mut peer = connect(address);
+            peer.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
+            peer.shutdown(Shutdown::Write).unwrap();
+            thread::sleep(Duration::from_millis(50));
+            let answer = rest(&mut peer);
+            assert!(answer.len() > LENGTH, "{path}: {}", answer.len());
+        }
+        let mut peer = connect(address);
+        let post = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+        peer.write_all(post).unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert!(rest(&mut peer).ends_with("answered while it was paused"));
+    });
+}
+
+#[test]
+fn who_never_reads_its_answers_is_not_read_from() {
+    let app = || App::new().get("/", |_| Response::text("x".repeat(1000)));
+    on_each_backend(&Limits::default(), app, |address, running| {
+        let mut peer = connect(address);
+        let requests = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1000);
+        peer.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut sent = 0;
+        while sent < 256 << 20 {
+            match peer.write(&requests[sent % requests.len()..]) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        assert!(sent < 256 << 20, "the server reads without end");
+        // What it has answered fits into the kernel's buffers, one turn and one stash.
+        let stats = running.remote().total_stats();
+        let answered = stats.requests * 1000;
+        assert!(answered < 16 << 20, "{answered} bytes of answers");
+        assert!(talk(address, b"GET / HTTP/1.0\r\n\r\n").ends_with("xxx"), "others are served");
+    });
+}
+
+#[test]
+fn bodies_being_collected_are_bounded_together() {
+    let limits = Limits { max_collected_bytes: 1000, ..Limits::default() };
+    let app = || App::new().post("/", |_, body| Response::text(body.len().to_string()));
+    on_each_backend(&limits, app, |address, _| {
+        for round in 0..3 {
+            let begin = || {
+                let mut peer = connect(address);
+                peer.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 600\r\n\r\n")
+                    .unwrap();
+                thread::sleep(Duration::from_millis(20));
+                peer.write_all(&[b'x'; 550]).unwrap();
+                thread::sleep(Duration::from_millis(20));
+                peer
+            };
+            let (mut first, mut second) = (begin(), begin());
+            let refused = rest(&mut second);
+            assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+            if round == 1 {
+                // What an abandoned one had kept is free again.
+                drop(first);
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            first.write_all(&[b'x'; 50]).unwrap();
+            assert!(response(&mut first).ends_with("\r\n\r\n600"));
+        }
+    });
+}

@@ -3,6 +3,13 @@
 #![allow(clippy::disallowed_types, reason = "the peers are ordinary blocking sockets")]
 #![allow(clippy::disallowed_methods, reason = "the tests wait for a server in real time")]
 
+mod auth;
 mod bed;
+mod deadlines;
+mod events;
 mod exchanges;
 mod files;
+mod proxies;
+mod routes;
+mod splits;
+mod table;

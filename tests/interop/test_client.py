@@ -106,3 +106,18 @@ def test_shutdown(setup):
             with pytest.raises(ConnectionClosedOK) as closed:
                 client.recv(PATIENCE)
             assert closed.value.rcvd.code == 1001
+
+
+@pytest.mark.parametrize("mode", ["shared", "dedicated"])
+def test_compression(setup, mode):
+    messages = [*MESSAGES, "it compresses well " * 800] * 3
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serving("echo", setup, "127.0.0.1:0", "--compression", mode))
+        client = stack.enter_context(connect(server.url))
+        assert [extension.name for extension in client.protocol.extensions] == ["permessage-deflate"]
+        for message in messages:
+            client.send(message)
+        for message in messages:
+            assert client.recv(PATIENCE) == message
+        client.send(["it ", "compresses ", "in pieces"])
+        assert client.recv(PATIENCE) == "it compresses in pieces"

@@ -16,7 +16,7 @@ use sockeye::{
     reactor::{SimFaults, SimNetwork, SimReactor},
 };
 
-use super::{On, Peer, handshake};
+use super::{On, Peer};
 
 /// Settings of a server that is to be.
 pub(crate) struct Builder {
@@ -104,7 +104,7 @@ impl Bed {
         }
     }
 
-    /// A new connection whose receive buffer holds little.
+    /// A new connection with small buffers.
     #[track_caller]
     pub(crate) fn connect_narrow(&self) -> Peer {
         match &*self.inside {
@@ -136,7 +136,7 @@ impl Bed {
         panic!("worker {worker} gets no connections");
     }
 
-    /// A new WebSocket whose receive buffer holds little.
+    /// A new WebSocket with small buffers.
     #[track_caller]
     pub(crate) fn open_narrow(&self, target: &str) -> Peer {
         Self::upgraded(self.connect_narrow(), target)
@@ -144,8 +144,7 @@ impl Bed {
 
     #[track_caller]
     fn upgraded(mut peer: Peer, target: &str) -> Peer {
-        peer.write(&handshake(target, ""));
-        peer.expect_switch();
+        peer.upgrade(target);
         peer
     }
 
@@ -262,8 +261,8 @@ impl Sim {
 
     /// Lets every worker do what it can do now.
     pub(super) fn settle(&self) {
-        // A bound, because a fault may delay things to a later time.
-        for _ in 0..100 {
+        // A bound, because a fault may have delayed something to a later time.
+        for _ in 0..10 {
             self.turn();
             if self.network.is_quiet() {
                 break;
@@ -291,5 +290,5 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 const PORT: u16 = 80;
 
-/// The room in a narrow peer's receive buffer, about.
+/// The room in a narrow peer's buffers, about.
 const NARROW: usize = 16 << 10;

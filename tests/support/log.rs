@@ -18,11 +18,20 @@ struct Inside {
     lines: Vec<String>,
     ids: HashMap<String, SocketId>,
     most_buffered: usize,
+    is_off: bool,
 }
 
 impl Log {
+    /// A log that keeps no lines.
+    pub(crate) fn off() -> Self {
+        Self(Arc::new(Mutex::new(Inside { is_off: true, ..Inside::default() })))
+    }
+
     pub(crate) fn push(&self, line: String) {
-        self.inside().lines.push(line);
+        let mut inside = self.inside();
+        if !inside.is_off {
+            inside.lines.push(line);
+        }
     }
 
     pub(crate) fn name(&self, name: &str, id: SocketId) {

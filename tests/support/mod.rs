@@ -9,7 +9,7 @@
 //!   thread whenever a peer waits, in virtual time;
 //! - `faults`: the same with faults that lose nothing, once for each of several seeds.
 
-#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test uses a part of this")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests wait for peers")]
 
 use std::{env, thread};

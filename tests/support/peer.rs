@@ -14,7 +14,7 @@ use sockeye::reactor::SimPeer;
 use super::{
     Frame, Response,
     bed::{Inside, PATIENCE},
-    close_payload, frame,
+    close_payload, frame, handshake,
 };
 
 /// The other end of a connection. Dropped, it closes it.
@@ -25,6 +25,7 @@ pub(crate) struct Peer {
     // Looked at, at the beginning of the input.
     start: usize,
     end: Option<End>,
+    scratch: Box<[u8]>,
 }
 
 enum Line {
@@ -42,11 +43,13 @@ pub(crate) enum End {
 }
 
 impl Peer {
+    /// Connects to a real server, with buffers of about this size.
     #[track_caller]
-    pub(super) fn real(address: SocketAddr, receive_buffer: Option<usize>) -> Self {
+    pub(crate) fn real(address: SocketAddr, buffer: Option<usize>) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        if let Some(bytes) = receive_buffer {
+        if let Some(bytes) = buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
+            socket.set_send_buffer_size(bytes).unwrap();
         }
         socket.connect(&address.into()).unwrap();
         socket.set_tcp_nodelay(true).unwrap();
@@ -58,7 +61,11 @@ impl Peer {
     }
 
     fn new(line: Line) -> Self {
-        Self { line, input: Vec::new(), start: 0, end: None }
+        let scratch = match line {
+            Line::Real { .. } => vec![0; READ_BYTES].into(),
+            Line::Sim { .. } => Box::default(),
+        };
+        Self { line, input: Vec::new(), start: 0, end: None, scratch }
     }
 
     // Writing
@@ -212,6 +219,13 @@ impl Peer {
         response
     }
 
+    /// Opens a WebSocket.
+    #[track_caller]
+    pub(crate) fn upgrade(&mut self, target: &str) {
+        self.write(&handshake(target, ""));
+        self.expect_switch();
+    }
+
     /// The next thing must be the answer to a [`super::handshake`].
     #[track_caller]
     pub(crate) fn expect_switch(&mut self) -> Response {
@@ -228,6 +242,28 @@ impl Peer {
     pub(crate) fn expect_silence(&mut self, time: Duration) {
         self.fill(time);
         assert_eq!((self.rest(), self.end), (&[][..], None));
+    }
+
+    /// Whether a frame comes in this time.
+    #[track_caller]
+    pub(crate) fn has_frame(&mut self, time: Duration) -> bool {
+        Frame::parse(self.rest()).is_some()
+            || self.fill(time) && Frame::parse(self.rest()).is_some()
+    }
+
+    /// Whether a response comes in this time.
+    #[track_caller]
+    pub(crate) fn has_response(&mut self, time: Duration) -> bool {
+        let is_there = |peer: &Self| Response::parse(peer.rest(), true).is_some();
+        is_there(self) || self.fill(time) && is_there(self)
+    }
+
+    /// What has come, or comes next. Empty at the end.
+    pub(crate) fn read_some(&mut self) -> Vec<u8> {
+        if self.rest().is_empty() {
+            self.fill(PATIENCE);
+        }
+        self.take(self.rest().len())
     }
 
     /// So many bytes.
@@ -274,13 +310,12 @@ impl Peer {
         match &mut self.line {
             Line::Real { stream, .. } => {
                 stream.set_read_timeout(Some(patience)).unwrap();
-                let before = self.input.len();
-                self.input.resize(before + READ_BYTES, 0);
-                let result = stream.read(&mut self.input[before..]);
-                self.input.truncate(before + result.as_ref().copied().unwrap_or(0));
-                match result {
+                match stream.read(&mut self.scratch) {
                     Ok(0) => self.end = Some(End::Fin),
-                    Ok(_) => return true,
+                    Ok(count) => {
+                        self.input.extend_from_slice(&self.scratch[..count]);
+                        return true;
+                    }
                     Err(error) if is_timeout(error.kind()) => {}
                     Err(_) => self.end = Some(End::Reset),
                 }
@@ -324,4 +359,4 @@ fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-const READ_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;

@@ -14,16 +14,21 @@
 //! request is complete and its exchange is not over, the stage is `Answering`: what the client
 //! sends next waits.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use super::{
     Service,
     exchange::{Phase, note_panic, request_of},
     handshake::Handshake,
+    site_of,
 };
 use crate::{
     app::{
-        BodySource, Responder, Response, SocketId,
+        BodySource, EventStream, Responder, Response, SocketId,
+        event::HEARTBEAT,
         http_handler::{Desk, Handled, MAX_BUFFERED_BYTES, Progress},
         page::Page,
         response::Body,
@@ -56,12 +61,16 @@ pub(super) enum State {
     Later,
     /// The response is on its way.
     Sending(Sending),
+    /// The response goes on with events.
+    Events { heartbeat: Duration },
 }
 
 /// A body in the making, and the head before it.
 #[derive(Debug)]
 pub(super) struct Collected {
     pub(super) page: u16,
+    // How many pages have passed the request on.
+    pub(super) skip: usize,
     pub(super) head: Box<[u8]>,
     pub(super) body: Vec<u8>,
 }
@@ -99,13 +108,19 @@ impl Service {
         Some(Ticket { id: SocketId::new(self.core.worker, key), number })
     }
 
+    /// Whether the present request asks for a WebSocket.
+    pub(super) fn is_handshake(&self, key: Key) -> bool {
+        let active = self.exchanges.get(&key);
+        active.is_some_and(|active| matches!(active.state, State::Handshake(_)))
+    }
+
     /// How long the body of the present request may be.
     pub(super) fn max_body_bytes(&self, key: Key, has_exchange: bool) -> u64 {
         let active = has_exchange.then(|| self.exchanges.get(&key)).flatten();
         let page = active.and_then(|active| match &active.state {
             State::Collecting(collected) => Some(collected.page),
             State::Handling(handling) => Some(handling.page),
-            State::Handshake(_) | State::Later | State::Sending(_) => None,
+            _ => None,
         });
         let own = page.and_then(|page| self.pages[usize::from(page)].max_body_bytes());
         own.unwrap_or(self.core.limits.http.max_body_bytes)
@@ -127,11 +142,17 @@ impl Service {
             connection.deadline = now.after(self.core.limits.body_timeout);
         }
         match &mut active.state {
-            State::Collecting(collected) => collected.body.extend_from_slice(piece),
+            State::Collecting(collected) => {
+                if self.collected_bytes + piece.len() > self.core.limits.max_collected_bytes {
+                    return self.fault(key, Status::SERVICE_UNAVAILABLE);
+                }
+                self.collected_bytes += piece.len();
+                collected.body.extend_from_slice(piece);
+            }
             State::Handling(_) => self.with_handler(key, |handler, desk, slot| {
                 handler.body(desk, slot, piece);
             }),
-            State::Handshake(_) | State::Later | State::Sending(_) => {}
+            _ => {}
         }
     }
 
@@ -156,7 +177,11 @@ impl Service {
 
     /// Nothing more is decoded until the exchange is over.
     pub(super) fn await_answer(&mut self, key: Key) {
-        let deadline = self.core.connections.now().after(self.core.limits.answer_timeout);
+        let timeout = match self.exchanges.get(&key).map(|active| &active.state) {
+            Some(State::Events { heartbeat }) => *heartbeat,
+            _ => self.core.limits.answer_timeout,
+        };
+        let deadline = self.core.connections.now().after(timeout);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.stage = Stage::Answering;
         connection.deadline = deadline;
@@ -169,16 +194,35 @@ impl Service {
         if let Some(connection) = self.core.connections.get_mut(key) {
             connection.has_exchange = false;
         }
-        let State::Collecting(Collected { page, head, body }) = active.state else { return };
+        let State::Collecting(collected) = active.state else { return };
+        let Collected { skip, head, body, .. } = collected;
+        self.collected_bytes -= body.len();
         let limits = http::Limits { max_body_bytes: u64::MAX, ..self.core.limits.http };
         let mut slots = HeaderSlots::new();
-        // It has been parsed and routed before, so both succeed again.
+        // It has been parsed before, so that succeeds again.
         let Ok(head) = RequestHead::parse(&head, &mut slots, &limits) else { return };
-        let Ok(found) = self.paths.find(head.method(), head.path()) else { return };
-        let request = request_of(&self.core, key, head, found.parameters);
-        let Page::Collecting { answer, .. } = &mut self.pages[usize::from(page)] else { return };
-        let response = catch_unwind(AssertUnwindSafe(|| answer(&request, &body)));
-        self.respond_or_500(key, response.ok());
+        for skip in skip.. {
+            let site = site_of(&self.sites, &self.hosts, &head);
+            let found = match site.paths.find_after(head.method(), head.path(), skip) {
+                Ok(found) => found,
+                Err(no_match) => {
+                    let response = self.without_page(&head, no_match);
+                    return self.respond(key, response);
+                }
+            };
+            let request = request_of(&self.core, key, head, found.parameters);
+            let response = match &mut self.pages[usize::from(*found.value)] {
+                Page::Collecting { answer, .. } => {
+                    catch_unwind(AssertUnwindSafe(|| answer(&request, &body)))
+                }
+                Page::Plain(answer) => catch_unwind(AssertUnwindSafe(|| answer(&request))),
+                // It would have needed to see the body arrive.
+                Page::Streaming(_) => Ok(Response::of_status(Status::NOT_FOUND)),
+            };
+            if !response.as_ref().is_ok_and(Response::is_pass) {
+                return self.respond_or_500(key, response.ok());
+            }
+        }
     }
 
     /// Calls the handler of an exchange, and does what it has said.
@@ -216,6 +260,8 @@ impl Service {
     pub(super) fn respond_by_and_by(&mut self, key: Key, head: &Response, body: Body) {
         match body {
             Body::Bytes(_) => {}
+            // To nobody: the request has been answered for.
+            Body::Pass => self.respond(key, Response::of_status(Status::NOT_FOUND)),
             Body::Later(start) => {
                 let Some(ticket) = self.begin_exchange(key, State::Later) else { return };
                 if self.core.connections.get(key).is_some_and(|c| c.stage == Stage::Answering) {
@@ -228,6 +274,7 @@ impl Service {
                 }
             }
             Body::Source(size, source) => self.begin_sending(key, head, size, source),
+            Body::Events(stream) => self.begin_events(key, head, &stream),
         }
     }
 
@@ -238,18 +285,7 @@ impl Service {
         size: BodySize,
         source: Box<dyn BodySource>,
     ) {
-        let Some(connection) = self.core.connections.get(key) else { return };
-        let exchange = connection.exchange;
-        let Some(outbox) = self.core.connections.outbox(key) else { return };
-        let begun = head.begin(size, &mut ResponseWriter::new(outbox, &self.date, exchange));
-        let coding = match begun {
-            Ok(coding) => coding,
-            Err(error) => {
-                log::error!(worker = self.core.worker; "a response cannot be sent: {error}");
-                return self.respond(key, Response::of_status(Status::INTERNAL_SERVER_ERROR));
-            }
-        };
-        self.set_keep_alive(key, exchange.keep_alive && coding != Coding::Close);
+        let Some((exchange, coding)) = self.begin_response(key, head, size) else { return };
         let remaining = match coding {
             Coding::Length(bytes) => bytes,
             Coding::Chunked | Coding::Close => u64::MAX,
@@ -259,6 +295,80 @@ impl Service {
             return self.finish(key);
         }
         self.pump(key);
+    }
+
+    /// Writes the head of a response whose body follows; if that is not possible, a 500.
+    fn begin_response(
+        &mut self,
+        key: Key,
+        head: &Response,
+        size: BodySize,
+    ) -> Option<(http::Exchange, Coding)> {
+        if head.header_bytes() > self.core.limits.max_response_header_bytes {
+            self.refuse_header(key);
+            return None;
+        }
+        let exchange = self.core.connections.get(key)?.exchange;
+        let outbox = self.core.connections.outbox(key)?;
+        let before = outbox.len();
+        match head.begin(size, &mut ResponseWriter::new(outbox, &self.date, exchange)) {
+            Ok(coding) => {
+                self.core.stats.bytes_out += outbox.len().saturating_sub(before) as u64;
+                self.set_keep_alive(key, exchange.keep_alive && coding != Coding::Close);
+                Some((exchange, coding))
+            }
+            Err(error) => {
+                log::error!(worker = self.core.worker; "a response cannot be sent: {error}");
+                self.respond(key, Response::of_status(Status::INTERNAL_SERVER_ERROR));
+                None
+            }
+        }
+    }
+
+    /// Begins an event stream.
+    fn begin_events(&mut self, key: Key, head: &Response, stream: &EventStream) {
+        let is_head = self.core.connections.get(key).is_some_and(|c| c.exchange.is_head);
+        if !is_head && let Err(error) = self.core.subscribe_stream(key, &stream.topics) {
+            log::warn!(worker = self.core.worker; "an event stream is refused: {error}");
+            self.core.leave_topics(key);
+            return self.respond(key, Response::of_status(Status::SERVICE_UNAVAILABLE));
+        }
+        let Some((exchange, _)) = self.begin_response(key, head, BodySize::Endless) else {
+            return;
+        };
+        if let Some(outbox) = self.core.connections.outbox(key).filter(|_| !exchange.is_head) {
+            outbox.append(&stream.first);
+        }
+        let heartbeat = stream.heartbeat;
+        self.begin_exchange(key, State::Events { heartbeat });
+        if exchange.is_head || self.grace.is_some() {
+            self.finish(key);
+        }
+    }
+
+    /// Ends the response if it is an event stream: the client has gone, or the server goes.
+    pub(super) fn end_events(&mut self, key: Key) {
+        let active = self.exchanges.get(&key).map(|active| &active.state);
+        if let Some(State::Events { .. }) = active {
+            self.finish(key);
+        }
+    }
+
+    /// Says that the stream lives, unless the client has not even read what there is.
+    fn keep_events_alive(&mut self, key: Key, heartbeat: Duration) {
+        let now = self.core.connections.now();
+        let timeout = self.core.limits.keep_alive_timeout;
+        let Some(connection) = self.core.connections.get_mut(key) else { return };
+        if connection.is_blocked() && now >= connection.heard.after(timeout) {
+            return self.core.abort(key, "");
+        }
+        let is_quiet = !connection.is_blocked() && connection.queued_bytes() == 0;
+        let next = now.after(heartbeat);
+        connection.deadline = next;
+        self.core.connections.wake_at(key, next);
+        if let Some(outbox) = self.core.connections.outbox(key).filter(|_| is_quiet) {
+            outbox.append(HEARTBEAT);
+        }
     }
 
     /// There may be room for more of a response.
@@ -338,7 +448,7 @@ impl Service {
             connection.deadline = idle;
             self.core.connections.wake_at(key, idle);
             self.core.resumed.push(key);
-        } else if was_paused {
+        } else if was_paused || connection.is_peer_ended {
             self.core.resumed.push(key);
         }
         self.core.connections.touch(key);
@@ -350,6 +460,11 @@ impl Service {
         let Some(active) = self.exchanges.get(&key).filter(|a| a.number == ticket.number) else {
             return;
         };
+        // The connection may have been dropped in the meantime, its slot not yet given back.
+        let connection = self.core.connections.get(key);
+        if !connection.is_some_and(|c| matches!(c.stage, Stage::Http | Stage::Answering)) {
+            return;
+        }
         match &active.state {
             State::Handshake(_) => return self.judge_handshake(key, verdict),
             State::Later => {}
@@ -358,7 +473,7 @@ impl Service {
                     handler.discard(handling.slot);
                 }
             }
-            State::Handling(_) | State::Collecting(_) | State::Sending(_) => return,
+            _ => return,
         }
         let response = verdict.downcast::<Response>().map_or_else(
             |_| Response::of_status(Status::INTERNAL_SERVER_ERROR),
@@ -388,6 +503,10 @@ impl Service {
         let now = self.core.connections.now();
         let Some(active) = self.exchanges.get(&key) else { return self.core.abort(key, "") };
         let has_begun = match &active.state {
+            State::Events { heartbeat } => {
+                let heartbeat = *heartbeat;
+                return self.keep_events_alive(key, heartbeat);
+            }
             State::Sending(_) => true,
             State::Handling(handling) => handling.progress.coding.is_some(),
             State::Handshake(_) | State::Later | State::Collecting(_) => false,
@@ -427,8 +546,12 @@ impl Service {
                 }
                 progress.coding.is_some()
             }
-            State::Sending(_) => true,
-            State::Handshake(_) | State::Collecting(_) | State::Later => false,
+            State::Sending(_) | State::Events { .. } => true,
+            State::Collecting(collected) => {
+                self.collected_bytes -= collected.body.len();
+                false
+            }
+            State::Handshake(_) | State::Later => false,
         }
     }
 }

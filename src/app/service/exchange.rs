@@ -6,6 +6,7 @@ use super::{
     Service,
     active::{Collected, Handling, State},
     handshake::refusal,
+    site_of,
 };
 use crate::{
     app::{Core, Request, Response, page::Page, response::Body},
@@ -35,8 +36,13 @@ impl Service {
         let (mut done, mut count) = (0, 0);
         loop {
             let mut slots = HeaderSlots::new();
+            let is_in_body = decoder.is_in_body();
             let step = match decoder.next(&mut input[done..], &mut slots, &limits) {
                 Ok(step) => step,
+                Err(error) if is_in_body => {
+                    self.body_fault(key, error.status());
+                    return input.len();
+                }
                 Err(error) => {
                     self.fault(key, error.status());
                     return input.len();
@@ -105,6 +111,16 @@ impl Service {
         self.respond(key, Response::of_status(status));
     }
 
+    /// The body of a request is none. A request that has been answered is not answered once more:
+    /// the client would take that for the answer to its next one.
+    fn body_fault(&mut self, key: Key, status: Status) {
+        if self.core.connections.get(key).is_some_and(|connection| connection.has_exchange) {
+            return self.fault(key, status);
+        }
+        self.core.stats.bad_requests += 1;
+        self.core.end(key);
+    }
+
     /// Deals with the head of a request. What follows it is given too; returns how much of that
     /// was taken: all of a body, or nothing.
     fn request(&mut self, key: Key, head: &RequestHead<'_>, rest: &[u8]) -> usize {
@@ -112,20 +128,38 @@ impl Service {
         let is_ending = self.grace.is_some();
         let Some(connection) = self.core.connections.get_mut(key) else { return 0 };
         connection.exchange = head.exchange();
-        connection.exchange.keep_alive &= !is_ending && !head.expect_continue();
+        // A body that nobody wants is read over, if it is not too long for that.
+        let max = self.core.limits.http.max_body_bytes;
+        let is_long = matches!(head.body(), BodyLength::Known(length) if length > max);
+        connection.exchange.keep_alive &= !is_ending && !is_long && !head.expect_continue();
+        let site = site_of(&self.sites, &self.hosts, head);
         if Opening::is_asked_for(head)
-            && let Ok(found) = self.sockets.find(head.method(), head.path())
+            && let Ok(found) = site.sockets.find(head.method(), head.path())
         {
             let route = *found.value;
             self.handshake(key, head, route);
             return 0;
         }
-        let found = match self.paths.find(head.method(), head.path()) {
+        for skip in 0.. {
+            match self.ask(key, head, rest, skip) {
+                Asked::Done => return 0,
+                Asked::Body => return body_in(head, rest).map_or(0, <[u8]>::len),
+                Asked::Passed => {}
+            }
+        }
+        0
+    }
+
+    /// Asks a page: the first that fits, or the one after so many others.
+    #[inline]
+    fn ask(&mut self, key: Key, head: &RequestHead<'_>, rest: &[u8], skip: usize) -> Asked {
+        let site = site_of(&self.sites, &self.hosts, head);
+        let found = match site.paths.find_after(head.method(), head.path(), skip) {
             Ok(found) => found,
             Err(no_match) => {
                 let response = self.without_page(head, no_match);
                 self.respond(key, response);
-                return 0;
+                return Asked::Done;
             }
         };
         let number = *found.value;
@@ -134,48 +168,61 @@ impl Service {
             let max = page.max_body_bytes().unwrap_or(self.core.limits.http.max_body_bytes);
             if length > max {
                 self.fault(key, Status::CONTENT_TOO_LARGE);
-                return 0;
+                return Asked::Done;
             }
         }
         let request = request_of(&self.core, key, *head, found.parameters);
         match page {
             Page::Plain(answer) => {
-                let response = catch_unwind(AssertUnwindSafe(|| answer(&request)));
-                self.respond_or_500(key, response.ok());
-                0
+                let response = catch_unwind(AssertUnwindSafe(|| answer(&request))).ok();
+                self.respond_unless_passed(key, response, Asked::Done)
             }
             Page::Collecting { answer, .. } => {
-                let body = match head.body() {
-                    BodyLength::None => &[],
-                    BodyLength::Known(length) if length <= rest.len() as u64 => {
-                        usize::try_from(length).map_or(rest, |length| &rest[..length])
-                    }
-                    BodyLength::Known(_) | BodyLength::Chunked => {
-                        self.collect(key, head, number, rest.is_empty());
-                        return 0;
-                    }
+                let Some(body) = body_in(head, rest) else {
+                    self.collect(key, head, (number, skip), rest.is_empty());
+                    return Asked::Done;
                 };
-                let response = catch_unwind(AssertUnwindSafe(|| answer(&request, body)));
-                if let Some(connection) = self.core.connections.get_mut(key) {
-                    connection.exchange.keep_alive = head.keep_alive() && !is_ending;
-                }
-                self.respond_or_500(key, response.ok());
-                body.len()
+                let response = catch_unwind(AssertUnwindSafe(|| answer(&request, body))).ok();
+                let keep_alive = head.keep_alive() && self.grace.is_none();
+                self.set_keep_alive(key, keep_alive);
+                self.respond_unless_passed(key, response, Asked::Body)
             }
             Page::Streaming(handler) => {
                 match catch_unwind(AssertUnwindSafe(|| handler.request(&request))) {
                     Ok(Ok(slot)) => self.receive(key, head, number, slot, rest.is_empty()),
-                    Ok(Err(response)) => self.respond(key, response),
+                    Ok(Err(response)) => {
+                        return self.respond_unless_passed(key, Some(response), Asked::Done);
+                    }
                     Err(_) => self.respond_or_500(key, None),
                 }
-                0
+                Asked::Done
             }
         }
     }
 
+    #[inline]
+    fn respond_unless_passed(
+        &mut self,
+        key: Key,
+        response: Option<Response>,
+        asked: Asked,
+    ) -> Asked {
+        if response.as_ref().is_some_and(Response::is_pass) {
+            return Asked::Passed;
+        }
+        self.respond_or_500(key, response);
+        asked
+    }
+
     /// Begins to keep a body for its page.
-    fn collect(&mut self, key: Key, head: &RequestHead<'_>, page: u16, is_awaited: bool) {
-        let collected = Collected { page, head: head.bytes().into(), body: Vec::new() };
+    fn collect(
+        &mut self,
+        key: Key,
+        head: &RequestHead<'_>,
+        (page, skip): (u16, usize),
+        is_awaited: bool,
+    ) {
+        let collected = Collected { page, skip, head: head.bytes().into(), body: Vec::new() };
         self.begin_exchange(key, State::Collecting(collected));
         self.invite_body(key, head, is_awaited);
     }
@@ -196,12 +243,12 @@ impl Service {
     /// The body is wanted: says so to a client that asks (RFC 9110 §10.1.1), unless it has begun
     /// to send already.
     fn invite_body(&mut self, key: Key, head: &RequestHead<'_>, is_awaited: bool) {
-        if !head.expect_continue() {
-            return;
-        }
         let keep_alive = head.keep_alive() && self.grace.is_none();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.exchange.keep_alive = keep_alive;
+        if !head.expect_continue() {
+            return;
+        }
         let exchange = connection.exchange;
         if let Some(outbox) = self.core.connections.outbox(key).filter(|_| is_awaited) {
             let _ =
@@ -209,12 +256,19 @@ impl Service {
         }
     }
 
-    fn without_page(&self, head: &RequestHead<'_>, no_match: NoMatch) -> Response {
+    pub(super) fn without_page(&self, head: &RequestHead<'_>, no_match: NoMatch) -> Response {
         match no_match {
             NoMatch::MethodNotAllowed { allow } => {
                 Response::of_status(Status::METHOD_NOT_ALLOWED).header("Allow", allow)
             }
-            NoMatch::NotFound if self.sockets.find(head.method(), head.path()).is_err() => {
+            // RFC 9110 §9.3.7: a question to the server as a whole, whether it lives.
+            NoMatch::NotFound if head.path() == "*" => Response::new(Status::NO_CONTENT),
+            NoMatch::NotFound
+                if site_of(&self.sites, &self.hosts, head)
+                    .sockets
+                    .find(head.method(), head.path())
+                    .is_err() =>
+            {
                 Response::of_status(Status::NOT_FOUND)
             }
             // A WebSocket lives here, and was not asked for.
@@ -244,6 +298,9 @@ impl Service {
     }
 
     fn respond_whole(&mut self, key: Key, response: &Response, body: &[u8]) {
+        if response.header_bytes() > self.core.limits.max_response_header_bytes {
+            return self.refuse_header(key);
+        }
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         let mut exchange = connection.exchange;
         let has_exchange = connection.has_exchange;
@@ -267,10 +324,37 @@ impl Service {
         }
     }
 
+    /// A response has too long a header to be sent.
+    #[cold]
+    pub(super) fn refuse_header(&mut self, key: Key) {
+        log::error!(worker = self.core.worker; "a response exceeds max_response_header_bytes");
+        self.respond(key, Response::of_status(Status::INTERNAL_SERVER_ERROR));
+    }
+
     pub(super) fn set_keep_alive(&mut self, key: Key, keep_alive: bool) {
         if let Some(connection) = self.core.connections.get_mut(key) {
             connection.exchange.keep_alive = keep_alive;
         }
+    }
+}
+
+/// What came of asking a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// It has answered, or will.
+    Done,
+    /// It has answered, and taken the body.
+    Body,
+    /// It leaves the request to the next one.
+    Passed,
+}
+
+/// The body of a request, if all of it is there.
+fn body_in<'b>(head: &RequestHead<'_>, rest: &'b [u8]) -> Option<&'b [u8]> {
+    match head.body() {
+        BodyLength::None => Some(&[]),
+        BodyLength::Known(length) => rest.get(..usize::try_from(length).ok()?),
+        BodyLength::Chunked => None,
     }
 }
 
@@ -286,6 +370,7 @@ pub(super) fn request_of<'a>(
         head,
         parameters,
         remote_addr: core.connections.get(key).and_then(|c| c.peer.address()),
+        proxies: core.proxies.as_ref(),
         remote: &core.remote,
         worker: core.worker,
     }

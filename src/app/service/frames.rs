@@ -121,7 +121,10 @@ impl Service {
                     self.core.begin_close(key, status);
                 }
                 Stage::Http if !connection.has_exchange => self.core.end(key),
-                Stage::Http | Stage::Answering => connection.exchange.keep_alive = false,
+                Stage::Http | Stage::Answering => {
+                    connection.exchange.keep_alive = false;
+                    self.end_events(key);
+                }
                 Stage::Closing | Stage::Ending | Stage::Aborting | Stage::Closed => {}
             }
         }

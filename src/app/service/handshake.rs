@@ -9,6 +9,7 @@ use super::{
     Place, Service,
     active::State,
     exchange::{note_panic, request_of},
+    site_of,
 };
 use crate::{
     app::{Compressor, Response, endpoint::Answer, upgrade::Ticket},
@@ -49,7 +50,8 @@ impl Service {
         };
         let handshake = Handshake { route, accept: opening.accept(), protocol, deflate };
         // Found before, so found again: the second time to lend its parameters.
-        let Ok(found) = self.sockets.find(head.method(), head.path()) else { return };
+        let site = site_of(&self.sites, &self.hosts, head);
+        let Ok(found) = site.sockets.find(head.method(), head.path()) else { return };
         let request = request_of(&self.core, key, *head, found.parameters);
         let endpoint = &mut self.routes[usize::from(route)];
         let answer = catch_unwind(AssertUnwindSafe(|| endpoint.upgrade(&request)));

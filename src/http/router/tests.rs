@@ -266,3 +266,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn routes_that_fit_come_one_after_the_other() {
+    let mut router = Router::default();
+    for (pattern, name) in [("/a/b", "literal"), ("/a/:x", "parameter"), ("/a/*", "rest")] {
+        router.add("GET", pattern, name).expect("a good pattern");
+    }
+    router.any("/*", "any").expect("a good pattern");
+    let found = |skip| router.find_after("GET", "/a/b", skip).map(|found| *found.value);
+    let names: Vec<_> = (0..5).map(found).collect();
+    let none = Err(NoMatch::NotFound);
+    assert_eq!(names, [Ok("literal"), Ok("parameter"), Ok("rest"), Ok("any"), none]);
+    let second = router.find_after("GET", "/a/b", 1).expect("a route");
+    assert_eq!(second.parameters.first("x"), Some("b"));
+    let third = router.find_after("GET", "/a/b", 2).expect("a route");
+    assert_eq!(third.parameters.iter().collect::<Vec<_>>(), [("*", "b")]);
+}

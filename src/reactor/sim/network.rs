@@ -185,6 +185,12 @@ impl SimPeer {
         std::mem::replace(outgoing, rest).into()
     }
 
+    /// How many bytes the server's kernel has taken for this peer, read or not.
+    #[must_use]
+    pub fn taken_bytes(&self) -> u64 {
+        self.network.state().links[self.link].taken_bytes
+    }
+
     /// Ends the sending direction.
     pub fn shutdown(&mut self) {
         self.push(What::End);
@@ -339,6 +345,7 @@ pub(super) struct Link {
     incoming: VecDeque<Segment>,
     last_arrival: Duration,
     outgoing: VecDeque<u8>,
+    taken_bytes: u64,
     window: usize,
     peer_shut: bool,
     peer_closed: bool,
@@ -365,6 +372,7 @@ impl State {
             incoming: VecDeque::new(),
             last_arrival: Duration::ZERO,
             outgoing: VecDeque::new(),
+            taken_bytes: 0,
             window: WINDOW_BYTES,
             peer_shut: false,
             peer_closed: false,
@@ -485,6 +493,7 @@ impl Link {
 
     pub(super) fn send(&mut self, bytes: &[u8]) {
         self.outgoing.extend(bytes);
+        self.taken_bytes += bytes.len() as u64;
     }
 
     pub(super) fn shut(&mut self) {

@@ -46,9 +46,9 @@ impl Deflaters {
         let place = self.compressors.get_mut(index)?;
         let compressor = place.get_or_insert_with(|| Compressor::new(window_bits, level));
         compressor.begin(level, history)?;
-        // With room for one byte less than the message and the tail have: when all of it is
-        // used, there may be more to come, and it is not worth it.
-        let room = message.len().checked_add(TAIL.len())?;
+        // With room for whatever it becomes, so that each stream comes to its end: a compressor
+        // that is stopped amid its output cannot be relied on to forget that when it is reset.
+        let room = zlib_rs::compress_bound(message.len()).checked_add(SPARE_BYTES)?;
         if self.output.len() > KEPT_BYTES && room <= KEPT_BYTES {
             self.output = Vec::new();
         }
@@ -56,15 +56,18 @@ impl Deflaters {
             self.output.resize(room.next_power_of_two().max(MIN_OUTPUT_BYTES), 0);
         }
         let deflate = &mut compressor.deflate;
-        let output = &mut self.output[..room];
-        let status = deflate.compress(message, output, DeflateFlush::SyncFlush).ok()?;
-        let length = usize::try_from(deflate.total_out()).ok()?;
-        let is_whole = status == Status::Ok && deflate.total_in() == message.len() as u64;
-        if !is_whole || length >= room {
+        let status = deflate.compress(message, &mut self.output, DeflateFlush::SyncFlush);
+        let length = usize::try_from(deflate.total_out()).unwrap_or(usize::MAX);
+        let is_whole = status == Ok(Status::Ok)
+            && deflate.total_in() == message.len() as u64
+            && length < self.output.len();
+        if !is_whole {
+            *place = None;
             return None;
         }
         // §7.2.1: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end".
-        self.output[..length].strip_suffix(&TAIL)
+        let payload = self.output[..length].strip_suffix(&TAIL)?;
+        (payload.len() < message.len()).then_some(payload)
     }
 }
 
@@ -100,6 +103,8 @@ impl fmt::Debug for Deflaters {
     }
 }
 
+/// What a flush takes beyond the bound of what is flushed.
+const SPARE_BYTES: usize = 16;
 const MIN_OUTPUT_BYTES: usize = 4 << 10;
 /// What a message that was longer needed is not kept.
 const KEPT_BYTES: usize = 256 << 10;

@@ -14,8 +14,7 @@
 //! small by default; for receiving it costs a copy.
 //!
 //! **Bounds.** Inflating goes by pieces of at most 16 KiB, and no piece is made that would pass
-//! the limit of the message by more than a byte. A deflater gives up when its output is no
-//! shorter than its input.
+//! the limit of the message by more than a byte. What would not become shorter is not deflated.
 
 mod agreement;
 mod deflater;

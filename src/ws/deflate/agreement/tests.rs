@@ -239,7 +239,10 @@ proptest! {
     }
 
     #[test]
-    fn no_value_is_too_strange(value in prop::collection::vec(any::<u8>(), 0..60), mild in "[a-c,;= \"\\\\]{0,30}") {
+    fn no_value_is_too_strange(
+        value in prop::collection::vec(any::<u8>(), 0..60),
+        mild in "[a-c,;= \"\\\\]{0,30}",
+    ) {
         for value in [&value[..], mild.as_bytes()] {
             let header = Header { name: "sec-websocket-extensions", value };
             let fields = Fields::new(std::slice::from_ref(&header));

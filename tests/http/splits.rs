@@ -1,0 +1,100 @@
+//! Any split of a stream of requests gives the same responses, whole server included.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
+
+use sockeye::{App, HttpExchange, HttpHandler, Limits, Reply, Request, Response, Status};
+
+use crate::bed::{connect, on_each_backend};
+
+/// Returns a body in the pieces in which it comes.
+struct Echo;
+
+impl HttpHandler for Echo {
+    type Data = ();
+
+    fn request(&mut self, _: &Request<'_>) -> Reply<()> {
+        Reply::receive(())
+    }
+
+    fn body(&mut self, exchange: &mut HttpExchange<'_, ()>, piece: &[u8]) {
+        // With a length, so that the cuts do not show in chunks.
+        exchange.begin(&Response::new(Status::OK), Some(11)).unwrap();
+        exchange.write(piece);
+    }
+
+    fn end(&mut self, exchange: &mut HttpExchange<'_, ()>) {
+        exchange.end();
+    }
+}
+
+fn app() -> App {
+    App::new()
+        .get("/now", |_| Response::text("now"))
+        .get("/later", |_| {
+            Response::later(|responder| {
+                thread::spawn(move || responder.respond(Response::text("later")));
+            })
+        })
+        .post("/collect", |_, body| Response::text(String::from_utf8_lossy(body).into_owned()))
+        .stream("POST", "/echo", Echo)
+}
+
+const STREAM: &str = "GET /now HTTP/1.1\r\nHost: h\r\n\r\n\
+    POST /collect HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\ncollected\
+    GET /later HTTP/1.1\r\nHost: h\r\n\r\n\
+    POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\nhello world\
+    POST /collect HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+    4\r\nhalf\r\n5;a=b\r\n-half\r\n0\r\nT: u\r\n\r\n\
+    HEAD /now HTTP/1.1\r\nHost: h\r\n\r\n\
+    POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+    1\r\nh\r\na\r\nello world\r\n0\r\n\r\n\
+    GET /none HTTP/1.1\r\nHost: h\r\n\r\n\
+    GET /now HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+fn answer(peer: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    peer.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    text.split_inclusive("\r\n").filter(|line| !line.starts_with("Date: ")).collect()
+}
+
+#[test]
+fn any_split_of_a_stream_gives_the_same_responses() {
+    on_each_backend(&Limits::default(), app, |address, _| {
+        let mut peer = connect(address);
+        peer.write_all(STREAM.as_bytes()).unwrap();
+        let whole = answer(&mut peer);
+        assert_eq!(whole.matches("HTTP/1.1 200 OK").count(), 8, "{whole}");
+        let mut seed = 1_u64;
+        let mut draw = |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as usize % below
+        };
+        // All peers in step, so that there is time between two pieces of one.
+        let mut peers: Vec<(TcpStream, Vec<usize>)> = (0..200)
+            .map(|_| {
+                let count = 1 + draw(12);
+                let mut cuts: Vec<usize> = (0..count).map(|_| draw(STREAM.len())).collect();
+                cuts.extend([0, STREAM.len()]);
+                cuts.sort_unstable();
+                (connect(address), cuts)
+            })
+            .collect();
+        for index in 0..14 {
+            for (peer, cuts) in &mut peers {
+                if let Some([start, end]) = cuts.get(index..index + 2) {
+                    peer.write_all(&STREAM.as_bytes()[*start..*end]).unwrap();
+                }
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        for (peer, cuts) in &mut peers {
+            assert_eq!(answer(peer), whole, "{cuts:?}");
+        }
+    });
+}

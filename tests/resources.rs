@@ -1,0 +1,318 @@
+//! What a server costs when peers behave badly: descriptors, processor time, memory.
+//!
+//! All of these are counted per process, so the server is a process of its own: this file runs
+//! itself again, and what it is to serve stands in the environment.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at the clock, and waits")]
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, ChildStdin, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use sockeye::{
+    App, Backend, Limits, Response, Server, WebSocketConfig,
+    reactor::{self, UringReactor},
+};
+use support::{Frame, Log, Peer, Puppet, frame, get, numbered};
+
+mod support;
+
+/// A server in another process.
+struct Process {
+    child: Child,
+    // Closing it ends the server.
+    _stdin: ChildStdin,
+    address: SocketAddr,
+}
+
+impl Process {
+    /// Runs the server below with so many descriptors. `None` if the backend is not to be had.
+    fn start(backend: &str, descriptors: u32) -> Option<Self> {
+        if backend == "uring"
+            && let Err(error) = UringReactor::new(&reactor::Config::default())
+        {
+            eprintln!("skipped: {error}");
+            return None;
+        }
+        let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        let mut child = Command::new("sh")
+            .args(["-c", &script])
+            .arg(env::current_exe().unwrap())
+            .args(["--exact", "the_server", "--nocapture", "--test-threads=1"])
+            .env("SOCKEYE_SERVE", backend)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("the server says where it listens").unwrap();
+            if let Some((_, address)) = line.split_once("listening on ") {
+                break address.parse().unwrap();
+            }
+        };
+        let stdin = child.stdin.take().unwrap();
+        thread::spawn(move || lines.for_each(drop));
+        Some(Self { child, _stdin: stdin, address })
+    }
+
+    fn connect(&self) -> Peer {
+        Peer::real(self.address, None)
+    }
+
+    fn open(&self, target: &str) -> Peer {
+        let mut peer = self.connect();
+        peer.upgrade(target);
+        peer
+    }
+
+    fn open_narrow(&self, target: &str) -> Peer {
+        let mut peer = Peer::real(self.address, Some(8 << 10));
+        peer.upgrade(target);
+        peer
+    }
+
+    /// How many WebSockets the server has.
+    fn websockets(&self) -> u64 {
+        let mut peer = self.connect();
+        peer.write(&get("/websockets", "Connection: close\r\n"));
+        peer.response().text().parse().unwrap()
+    }
+
+    /// Processor time that the server has used, of all its threads.
+    fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name of the program, which may have spaces, ends with the last parenthesis.
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+    }
+
+    /// Bytes of memory that the server has in use.
+    fn memory(&self) -> u64 {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * PAGE_BYTES
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Not a test but the other process, if there is one.
+#[test]
+fn the_server() {
+    let Ok(backend) = env::var("SOCKEYE_SERVE") else { return };
+    let config = WebSocketConfig {
+        idle_timeout: Duration::from_millis(1500),
+        max_payload_length: 64 << 10,
+        ..WebSocketConfig::default()
+    };
+    let patient = WebSocketConfig { idle_timeout: Duration::ZERO, ..config.clone() };
+    let app = move || {
+        App::new()
+            .get("/websockets", |request| {
+                Response::text(request.remote().total_stats().websockets.to_string())
+            })
+            .websocket_with("/idle", config.clone(), Puppet::new(&Log::off()))
+            .websocket_with("/*", patient.clone(), Puppet::new(&Log::off()))
+    };
+    let limits = Limits { max_control_frames_per_second: u16::MAX, ..Limits::default() };
+    let backend: Backend = backend.parse().unwrap();
+    let server = Server::new(app).backend(backend).limits(limits).workers(1);
+    let running = server.listen("127.0.0.1:0").start().unwrap();
+    println!("listening on {}", running.addresses()[0]);
+    // Until the other process is gone.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}
+
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        mod uring {
+            $(#[test]
+            fn $name() {
+                super::$name("uring");
+            })*
+        }
+        mod epoll {
+            $(#[test]
+            fn $name() {
+                super::$name("epoll");
+            })*
+        }
+    };
+}
+
+cases!(
+    descriptors_run_out,
+    floods_cost_a_bounded_amount,
+    slow_readers_cost_a_bounded_amount,
+    a_thousand_vanish,
+);
+
+fn descriptors_run_out(backend: &str) {
+    let Some(process) = Process::start(backend, 50) else { return };
+    let mut served = process.open("/");
+    // More than it can take: some are served, the others wait.
+    let mut peers: Vec<Peer> = (0..60).map(|_| process.connect()).collect();
+    peers.iter_mut().for_each(|peer| peer.write(&get("/websockets", "")));
+    thread::sleep(Duration::from_millis(300));
+    let (before, start) = (process.processor_time(), Instant::now());
+    // Meanwhile those it has are served.
+    for number in 0..20 {
+        let sent = Instant::now();
+        served.binary(&numbered(number, 100));
+        served.expect_frame(Frame::BINARY, &numbered(number, 100));
+        assert!(sent.elapsed() < Duration::from_millis(500), "{:?}", sent.elapsed());
+        thread::sleep(Duration::from_millis(50));
+    }
+    let used = process.processor_time() - before;
+    let percent = 100.0 * used.as_secs_f64() / start.elapsed().as_secs_f64();
+    assert!(percent < 5.0, "{percent:.1} % of a processor, for waiting");
+    let count = peers.len();
+    let mut waiting: Vec<Peer> = Vec::new();
+    for mut peer in std::mem::take(&mut peers) {
+        if peer.has_response(Duration::from_millis(1)) {
+            peers.push(peer);
+        } else {
+            waiting.push(peer);
+        }
+    }
+    assert!(peers.len() >= 20 && waiting.len() >= 10, "{} of {count} are served", peers.len());
+    // A descriptor returns: the next one is accepted within 100 ms, if the machine lets it.
+    let quickest = (0..5).map(|index| {
+        let start = Instant::now();
+        drop(peers.remove(0));
+        assert!(waiting[index].has_response(Duration::from_secs(5)));
+        start.elapsed()
+    });
+    let quickest = quickest.min().unwrap();
+    assert!(quickest < Duration::from_millis(100), "{quickest:?}");
+    // And at last all of them.
+    drop(peers);
+    for mut peer in waiting {
+        peer.expect_status(200);
+    }
+    served.text("say fine");
+    served.expect_text("fine");
+}
+
+/// Runs until the server's memory has been the same for a while; returns what it was at most.
+fn settled_memory(process: &Process) -> u64 {
+    let (mut most, mut last, mut same) = (0, 0, 0);
+    for _ in 0..200 {
+        thread::sleep(Duration::from_millis(20));
+        let memory = process.memory();
+        most = most.max(memory);
+        same = if memory == last { same + 1 } else { 0 };
+        last = memory;
+        if same == 10 {
+            break;
+        }
+    }
+    most
+}
+
+fn floods_cost_a_bounded_amount(backend: &str) {
+    let Some(process) = Process::start(backend, 1000) else { return };
+    let kinds = [(Frame::BINARY, 100), (Frame::BINARY, 60_000), (Frame::PING, 125)];
+    // What is used once stays with the process.
+    process.open("/").text("say warm");
+    for (opcode, length) in kinds {
+        let count = 20;
+        let bytes = frame(opcode, &numbered(7, length)).repeat(8_000_000 / length);
+        let mut peers: Vec<Peer> = (0..count).map(|_| process.open_narrow("/")).collect();
+        let before = settled_memory(&process);
+        for peer in &mut peers {
+            peer.pour(bytes.clone());
+        }
+        let cost = settled_memory(&process).saturating_sub(before) / count;
+        // 64 KiB that have been received, 64 KiB and a message that wait to be sent, and what
+        // the allocator adds.
+        assert!(cost < 400 << 10, "{cost} bytes for each peer and messages of {length}");
+        // And nothing is lost.
+        let mut peer = peers.remove(0);
+        for _ in 0..8_000_000 / length {
+            assert_eq!(peer.frame().payload.len(), length);
+        }
+    }
+}
+
+fn slow_readers_cost_a_bounded_amount(backend: &str) {
+    let Some(process) = Process::start(backend, 1000) else { return };
+    let count = 50;
+    let mut slow: Vec<Peer> = (0..count).map(|_| process.open_narrow("/")).collect();
+    let mut quick = process.open("/");
+    for peer in slow.iter_mut().chain([&mut quick]) {
+        peer.text("subscribe news");
+        peer.expect_text("subscribe: Ok(true)");
+    }
+    let mut writer = process.open("/");
+    let before = settled_memory(&process);
+    for _ in 0..400 {
+        writer.text("publish_many news 20 1000");
+        for number in 0..20 {
+            quick.expect_frame(Frame::BINARY, &numbered(number, 1000));
+        }
+    }
+    let cost = settled_memory(&process).saturating_sub(before) / count;
+    // max_backpressure is 64 KiB.
+    assert!(cost < 100 << 10, "{cost} bytes for each slow reader");
+}
+
+/// Answers the ping that there may be; returns how many there were.
+fn answer_ping(peer: &mut Peer, time: Duration) -> usize {
+    if !peer.has_frame(time) {
+        return 0;
+    }
+    peer.expect_frame(Frame::PING, b"");
+    peer.write(&frame(Frame::PONG, b""));
+    1
+}
+
+fn a_thousand_vanish(backend: &str) {
+    let Some(process) = Process::start(backend, 4000) else { return };
+    let mut memory = Vec::new();
+    for _ in 0..2 {
+        let (mut lively, mut answered) = (process.open("/idle"), 0);
+        let mut peers = Vec::new();
+        for number in 0..1000 {
+            let mut peer = process.open("/idle");
+            peer.text("subscribe news");
+            peer.expect_text("subscribe: Ok(true)");
+            peers.push(peer);
+            if number % 50 == 0 {
+                answered += answer_ping(&mut lively, Duration::from_millis(1));
+            }
+        }
+        // Nothing more is heard of them, but of one.
+        let start = Instant::now();
+        while process.websockets() > 1 {
+            assert!(start.elapsed() < Duration::from_secs(10), "{} are left", process.websockets());
+            answered += answer_ping(&mut lively, Duration::from_millis(50));
+        }
+        assert!(start.elapsed() > Duration::from_secs(1), "not before their time");
+        lively.text("count news");
+        lively.expect_text("0");
+        assert!(answered >= 1);
+        drop(lively);
+        for peer in &mut peers {
+            // A ping at most, and the end.
+            assert!(peer.read_to_end().0.len() <= 2);
+        }
+        memory.push(settled_memory(&process));
+    }
+    // What the first thousand had is enough for the second.
+    assert!(memory[1] <= memory[0] + (256 << 10), "{memory:?}");
+}
+
+const PAGE_BYTES: u64 = 4096;
+const TICKS_PER_SECOND: u64 = 100;
