@@ -11,7 +11,11 @@ use super::{
     core::Farewell,
     upgrade::{Acceptance, AnyVerdict, Decision, Ticket, Verdict},
 };
-use crate::{base::Key, http::Status, ws::Message};
+use crate::{
+    base::{Key, room},
+    http::Status,
+    ws::Message,
+};
 
 /// A route, its handler, and the data of its sockets.
 pub(super) trait Endpoint {
@@ -61,7 +65,8 @@ pub(super) struct Route<H: WebSocketHandler> {
 
 impl<H: WebSocketHandler> Route<H> {
     pub(super) fn new(handler: H, config: WebSocketConfig) -> Self {
-        Self { handler, config: Rc::new(config), data: Slab::new() }
+        let data = Slab::with_capacity(room::<(H::Data, usize)>());
+        Self { handler, config: Rc::new(config), data }
     }
 
     #[allow(clippy::cast_possible_truncation, reason = "no more than there are connections")]

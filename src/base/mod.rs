@@ -5,6 +5,7 @@
 mod copy;
 mod key;
 mod outbox;
+mod room;
 mod shared;
 mod slab;
 mod timer;
@@ -12,6 +13,7 @@ mod timer;
 pub(crate) use copy::BLOCK_BYTES;
 pub use key::Key;
 pub use outbox::{Chunk, Outbox};
+pub(crate) use room::room;
 pub use shared::Shared;
 pub use slab::{KeyedSlab, SlabFull};
 pub use timer::{Tick, TimerWheel};

@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use super::Key;
+use super::{Key, room};
 
 /// A slab whose keys never reach a later entry.
 ///
@@ -31,11 +31,14 @@ struct Entry<T> {
 pub struct SlabFull;
 
 impl<T> KeyedSlab<T> {
-    /// An empty slab for at most `max_len` entries. Nothing is allocated yet.
+    /// An empty slab for at most `max_len` entries. It takes address space, and no memory
+    /// yet.
     #[must_use]
     pub fn with_limit(max_len: usize) -> Self {
         let max_len = max_len.min(Key::MAX_INDEX as usize);
-        Self { entries: Slab::new(), generations: Vec::new(), len: 0, max_len }
+        let entries = Slab::with_capacity(room::<Entry<T>>().min(max_len));
+        let generations = Vec::with_capacity(room::<u32>().min(max_len));
+        Self { entries, generations, len: 0, max_len }
     }
 
     /// Stores the value that `make` returns for the key it will have.

@@ -7,6 +7,8 @@
 
 #![allow(clippy::cast_possible_truncation, reason = "slab indices take 24 bits, slots 10")]
 
+use super::room;
+
 /// Coarse time: a count of [`Tick::MILLISECONDS`] since the reactor began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(pub u32);
@@ -64,7 +66,8 @@ impl TimerWheel {
     /// An empty wheel whose time begins at `now`.
     #[must_use]
     pub fn new(now: Tick) -> Self {
-        Self { heads: vec![NIL; SLOTS].into(), links: Vec::new(), swept: now, next: now, len: 0 }
+        let links = Vec::with_capacity(room::<Link>());
+        Self { heads: vec![NIL; SLOTS].into(), links, swept: now, next: now, len: 0 }
     }
 
     /// Sets the deadline of `index`, instead of the one it had.

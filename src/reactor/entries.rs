@@ -1,6 +1,6 @@
 //! [`Entries`]: what a backend keeps per socket, indexed by the keys that its caller chose.
 
-use crate::base::Key;
+use crate::base::{Key, room};
 
 /// A table by index that checks the generation.
 #[derive(Debug)]
@@ -8,7 +8,7 @@ pub(super) struct Entries<T>(Vec<Option<(u32, T)>>);
 
 impl<T> Default for Entries<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self(Vec::with_capacity(room::<Option<(u32, T)>>()))
     }
 }
 
