@@ -16,6 +16,7 @@ mod life;
 mod limits;
 mod listeners;
 mod misuse;
+mod remote;
 mod shutdown;
 mod topics;
 mod upgrade;

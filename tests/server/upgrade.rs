@@ -23,6 +23,7 @@ scenarios!(
     a_handshake_may_come_byte_by_byte,
     bad_handshakes_have_their_status,
     a_refusal_leaves_the_connection_open,
+    routes_have_their_own_handlers,
     the_origin_decides,
     a_subprotocol_is_chosen,
     the_handler_sees_the_request_and_adds_headers,
@@ -120,6 +121,35 @@ fn a_refusal_leaves_the_connection_open(on: On) {
         &bed,
         &["upgrade", "upgrade", "a upgrade", "a open", "a message say hello", "status Sent"],
     );
+}
+
+fn routes_have_their_own_handlers(on: On) {
+    let logs = [Log::default(), Log::default(), Log::default()];
+    let [exact, parameter, rest] = logs.clone();
+    let bed = on.bed().serve(move || {
+        let config = WebSocketConfig { max_payload_length: 10, ..WebSocketConfig::default() };
+        App::new()
+            .websocket("/*", Puppet::new(&rest))
+            .websocket("/rooms/:room", Puppet::new(&parameter))
+            .websocket_with("/rooms/one", config, Puppet::new(&exact))
+            .get("/rooms/one", |_| Response::text("a page"))
+    });
+    let mut peers = ["/rooms/one", "/rooms/two", "/rooms/two/more"].map(|path| bed.open(path));
+    for (peer, log) in peers.iter_mut().zip(&logs) {
+        peer.text("say hi");
+        peer.expect_text("hi");
+        assert_eq!(log.count("open"), 1);
+    }
+    // The limit is that of its route.
+    peers[1].binary(&[0; 11]);
+    peers[1].expect_frame(Frame::BINARY, &[0; 11]);
+    peers[0].binary(&[0; 11]);
+    peers[0].expect_close(1009, "message too long");
+    let mut page = bed.connect();
+    page.write(&get("/rooms/one", ""));
+    assert_eq!(page.expect_status(200).text(), "a page");
+    page.write(&get("/rooms/two", ""));
+    page.expect_status(426);
 }
 
 fn the_origin_decides(on: On) {
