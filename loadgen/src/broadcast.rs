@@ -3,6 +3,9 @@
 //! Receivers are the connections from 0 on, publishers those after them. A publish is complete
 //! when the last receiver has it, and then the next one is sent. With one publisher the messages
 //! must arrive in the order in which they were sent; several send the same message.
+//!
+//! Rooms are such groups side by side: a connection belongs to the room that is its number modulo
+//! the number of rooms.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -28,13 +31,20 @@ pub(crate) struct Broadcast {
     traffic: Traffic,
     receivers: Vec<Receiver>,
     publishers: Vec<Publisher>,
+    rooms: Vec<Room>,
+    // Rooms in which there may be room for another publish.
+    ready: Vec<usize>,
     in_flight: usize,
-    // The publishes under way, the oldest first; `first` is its number.
-    under_way: VecDeque<Publish>,
-    first: usize,
     now: Duration,
     // Deliveries that are missing, over all publishes under way.
     due: u64,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    // The publishes under way, the oldest first; `first` is its number.
+    under_way: VecDeque<Publish>,
+    first: usize,
 }
 
 #[derive(Debug, Default)]
@@ -66,8 +76,12 @@ impl Broadcast {
         if options.segment > options.in_flight {
             return Err(Error::Options("--segment cannot be more than --in-flight"));
         }
+        let (receivers, publishers) = (options.connections, options.publishers * options.rooms);
+        if !receivers.is_multiple_of(options.rooms) {
+            return Err(Error::Options("--rooms must divide --connections"));
+        }
         let mut broadcast = Self::new(options, random)?;
-        let (receivers, publishers) = (options.connections, options.publishers);
+        driver.openings.set_rooms(options.rooms);
         driver.openings.set_deflate(options.payload.deflate);
         driver.open(0..receivers, &mut broadcast)?;
         if let Some(url) = &options.publisher_url {
@@ -80,56 +94,66 @@ impl Broadcast {
     }
 
     fn new(options: &options::Broadcast, random: &mut Random) -> Result<Self, Error> {
+        let publishers = options.publishers * options.rooms;
         let traffic = if options.publishers == 1 {
-            Traffic::new(options.payload, options.segment, 1, random)?
+            Traffic::new(options.payload, options.segment, publishers, random)?
         } else {
-            Traffic::uniform(options.payload, options.segment, options.publishers, random)?
+            Traffic::uniform(options.payload, options.segment, publishers, random)?
         };
         Ok(Self {
             traffic,
             receivers: (0..options.connections).map(|_| Receiver::default()).collect(),
-            publishers: (0..options.publishers).map(|_| Publisher::default()).collect(),
+            publishers: (0..publishers).map(|_| Publisher::default()).collect(),
+            rooms: (0..options.rooms).map(|_| Room::default()).collect(),
+            ready: (0..options.rooms).collect(),
             in_flight: options.in_flight,
-            under_way: VecDeque::new(),
-            first: 0,
             now: Duration::ZERO,
             due: 0,
         })
     }
 
-    /// Publishes as much as may be under way, the publishers in turns.
+    /// Publishes as much as may be under way, the publishers of each room in turns.
     fn publish<R: Reactor<Socket = Socket>>(&mut self, wire: &mut Wire<R>) {
-        let segment = self.traffic.segment();
-        while self.under_way.len() + segment <= self.in_flight {
-            let published = self.first + self.under_way.len();
-            let number = published / segment % self.publishers.len();
-            let publisher = &mut self.publishers[number];
-            let index = self.receivers.len() + number;
-            wire.send_shared(index, self.traffic.write(number, publisher.writes));
-            publisher.writes += 1;
-            let missing = self.receivers.len();
-            self.due += (segment * missing) as u64;
-            self.under_way.extend((0..segment).map(|_| Publish { sent: self.now, missing }));
+        let (segment, count) = (self.traffic.segment(), self.rooms.len());
+        let missing = self.receivers.len() / count;
+        while let Some(index) = self.ready.pop() {
+            let room = &mut self.rooms[index];
+            while room.under_way.len() + segment <= self.in_flight {
+                let published = room.first + room.under_way.len();
+                let turn = published / segment % (self.publishers.len() / count);
+                let number = turn * count + index;
+                let publisher = &mut self.publishers[number];
+                let connection = self.receivers.len() + number;
+                wire.send_shared(connection, self.traffic.write(number, publisher.writes));
+                publisher.writes += 1;
+                self.due += (segment * missing) as u64;
+                room.under_way.extend((0..segment).map(|_| Publish { sent: self.now, missing }));
+            }
         }
     }
 
     /// One receiver has the next `count` messages.
     fn delivered(&mut self, index: usize, count: usize, at: &mut At<'_>) -> Result<(), Error> {
+        let number = index % self.rooms.len();
+        let room = &mut self.rooms[number];
         let receiver = &mut self.receivers[index];
-        let begin = receiver.delivered - self.first;
+        let begin = receiver.delivered - room.first;
         receiver.delivered += count;
-        if begin + count > self.under_way.len() {
+        if begin + count > room.under_way.len() {
             let what = "more messages than were published".into();
             return Err(Error::Wrong { connection: index, what });
         }
         self.due -= count as u64;
-        for publish in self.under_way.range_mut(begin..begin + count) {
+        for publish in room.under_way.range_mut(begin..begin + count) {
             publish.missing -= 1;
             at.meter.completed(1, at.now.saturating_sub(publish.sent));
         }
-        while self.under_way.front().is_some_and(|publish| publish.missing == 0) {
-            self.under_way.pop_front();
-            self.first += 1;
+        if room.under_way.front().is_some_and(|publish| publish.missing == 0) {
+            self.ready.push(number);
+        }
+        while room.under_way.front().is_some_and(|publish| publish.missing == 0) {
+            room.under_way.pop_front();
+            room.first += 1;
         }
         Ok(())
     }

@@ -185,7 +185,7 @@ fn first_address(url: &Url) -> Result<Address, Error> {
 fn sources(scenario: &Scenario) -> usize {
     let connections = match scenario {
         Scenario::Echo(options) => options.connections,
-        Scenario::Broadcast(options) => options.connections + options.publishers,
+        Scenario::Broadcast(options) => options.connections + options.publishers * options.rooms,
         Scenario::Idle(options) => options.connections,
         // Ports that were just used may still be remembered.
         Scenario::Connect(options) => options.connections.max(8 * CONNECTIONS_PER_SOURCE),

@@ -15,6 +15,7 @@ use crate::{Error, random::Random, wire::Wire};
 pub(crate) struct Openings {
     url: Url,
     deflate: bool,
+    rooms: usize,
     random: Random,
     slots: Vec<Option<Box<Opening>>>,
     under_way: usize,
@@ -30,7 +31,7 @@ struct Opening {
 impl Openings {
     pub(crate) fn new(url: Url, random: Random) -> Self {
         let (slots, outbox) = (Vec::new(), Outbox::default());
-        Self { url, deflate: false, random, slots, under_way: 0, outbox }
+        Self { url, deflate: false, rooms: 1, random, slots, under_way: 0, outbox }
     }
 
     /// Whether compression is asked for, and must be had.
@@ -43,6 +44,11 @@ impl Openings {
         self.url = url;
     }
 
+    /// Divides the connections among rooms, which are paths.
+    pub(crate) fn set_rooms(&mut self, rooms: usize) {
+        self.rooms = rooms;
+    }
+
     /// Connects, and sends the request.
     pub(crate) fn begin<R: Reactor<Socket = Socket>>(
         &mut self,
@@ -51,9 +57,10 @@ impl Openings {
     ) -> Result<(), Error> {
         wire.connect(index)?;
         let handshake = ClientHandshake::new(self.random.nonce());
+        let room = (self.rooms > 1).then(|| format!("/room/{}", index % self.rooms));
         let request = ClientRequest {
             host: self.url.host(),
-            target: self.url.target(),
+            target: room.as_deref().unwrap_or(self.url.target()),
             deflate: self.deflate.then(Preferences::default),
             ..ClientRequest::default()
         };

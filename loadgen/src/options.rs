@@ -71,21 +71,25 @@ pub struct Broadcast {
     /// Connections that receive.
     #[arg(short, long, default_value_t = 1000, value_parser = count)]
     pub connections: usize,
-    /// Connections that send.
+    /// Connections that send, in each room.
     #[arg(long, default_value_t = 1, value_parser = count)]
     pub publishers: usize,
+    /// Rooms among which the receivers are divided. With more than one, the connections of room 7
+    /// ask for the path /room/7.
+    #[arg(long, default_value_t = 1, value_parser = count)]
+    pub rooms: usize,
     /// What is sent.
     #[command(flatten)]
     #[serde(flatten)]
     pub payload: Payload,
-    /// Messages that have been sent and not yet reached every receiver.
+    /// Messages that have been sent and not yet reached every receiver, in each room.
     #[arg(short = 'n', long, default_value_t = 1, value_parser = count)]
     pub in_flight: usize,
     /// Messages in each write of a publisher.
     #[arg(short, long, default_value_t = 1, value_parser = count)]
     pub segment: usize,
     /// Where the publishers connect to, if that is another path of the server.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rooms")]
     pub publisher_url: Option<String>,
 }
 

@@ -6,6 +6,7 @@
 use std::{
     io::{IoSlice, Read, Write},
     net::{TcpListener, TcpStream},
+    rc::Rc,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -15,6 +16,7 @@ use std::{
 use clap::Parser;
 use loadgen::{Error, Limit, Options, Report};
 use sockeye::{
+    App, Message, Request, Upgrade, WebSocket, WebSocketHandler,
     base::Outbox,
     http::{self, HeaderSlots},
     ws::{Decoder, Event, Limits, Opcode, Opening, Role, append_close, append_frame},
@@ -286,6 +288,42 @@ fn threads_share_the_load() {
         assert!(run("echo", &format!("ws://{address}"), arguments).is_err(), "{arguments}");
     }
     assert!(run("idle", &format!("ws://{address}"), "-c 3 --threads 2").is_err());
+}
+
+/// Passes each message on within the path that its socket asked for.
+struct Rooms;
+
+impl WebSocketHandler for Rooms {
+    type Data = Rc<str>;
+
+    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Rc<str>> {
+        Upgrade::accept(request.path().into())
+    }
+
+    fn open(&mut self, socket: &mut WebSocket<'_, Rc<str>>) {
+        let room = socket.data().clone();
+        socket.subscribe(&room).unwrap();
+    }
+
+    fn message(&mut self, socket: &mut WebSocket<'_, Rc<str>>, message: Message<'_>) {
+        let room = socket.data().clone();
+        socket.publish(&room, message);
+    }
+}
+
+#[test]
+fn rooms_hear_their_own_publishers_only() {
+    let server = sockeye::Server::new(|| App::new().websocket("/room/*", Rooms));
+    let server = server.workers(1).listen("127.0.0.1:0").start().unwrap();
+    let url = format!("ws://{}", server.addresses()[0]);
+    for arguments in ["-c 12 --rooms 4", "-c 9 --rooms 3 --publishers 2 -n 4 -s 2"] {
+        let load = run("broadcast", &url, arguments).unwrap().load.unwrap();
+        assert!(load.count > 100, "{arguments}: {load:?}");
+    }
+    let error = run("broadcast", &url, "-c 10 --rooms 4").unwrap_err().to_string();
+    assert!(error.contains("--rooms"), "{error}");
+    server.remote().shutdown(std::time::Duration::ZERO);
+    server.join().unwrap();
 }
 
 /// A server without a protocol, which changes the byte with this number.

@@ -100,7 +100,7 @@ impl Candidate {
             // It cannot be told to send while it waits for something to read.
             Self::Fastwebsockets => shape.mode == Mode::Echo && !compresses,
             Self::TokioWebsockets | Self::TokioTungstenite | Self::SockudoWs => {
-                shape.mode != Mode::Http && !compresses
+                matches!(shape.mode, Mode::Echo | Mode::Broadcast) && !compresses
             }
             Self::FloorUring | Self::FloorEpoll => shape.has_floor(),
         }

@@ -91,7 +91,7 @@ pub(crate) fn measure(
     let failure = |why: String| Error::Load { what: shape.name.clone(), why };
     let scheme = match shape.mode {
         Mode::Http => "http",
-        Mode::Echo | Mode::Broadcast => "ws",
+        Mode::Echo | Mode::Broadcast | Mode::Rooms => "ws",
     };
     let mut command = Command::new(own_program()?);
     command.args(["load", shape.scenario()]).args(shape.arguments(rate));

@@ -182,6 +182,8 @@ pub(crate) enum Mode {
     Echo,
     /// Send every message to all others.
     Broadcast,
+    /// Send every message to all others that asked for the same path.
+    Rooms,
     /// Answer requests.
     Http,
 }
@@ -201,6 +203,7 @@ impl Mode {
         match self {
             Self::Echo => "echo",
             Self::Broadcast => "broadcast",
+            Self::Rooms => "rooms",
             Self::Http => "http",
         }
     }

@@ -1,11 +1,11 @@
 //! `perf serve`: Sockeye's servers, through its public face and with its defaults, but for what
 //! every measured server is told.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use sockeye::{
-    App, Backend, CompressionConfig, Message, Response, Server, WebSocket, WebSocketConfig,
-    WebSocketHandler, on_message,
+    App, Backend, CompressionConfig, Message, Request, Response, Server, Upgrade, WebSocket,
+    WebSocketConfig, WebSocketHandler, on_message,
 };
 
 use crate::{
@@ -49,6 +49,7 @@ fn app(mode: Mode, config: WebSocketConfig) -> App {
     match mode {
         Mode::Http => app,
         Mode::Broadcast => app.websocket_with("/*", config, Broadcast),
+        Mode::Rooms => app.websocket_with("/*", config, Rooms),
         Mode::Echo => {
             let echo = |socket: &mut WebSocket<'_, ()>, message: Message<'_>| {
                 socket.send(message);
@@ -63,8 +64,8 @@ struct Broadcast;
 impl WebSocketHandler for Broadcast {
     type Data = ();
 
-    fn upgrade(&mut self, _: &sockeye::Request<'_>) -> sockeye::Upgrade<()> {
-        sockeye::Upgrade::accept(())
+    fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<()> {
+        Upgrade::accept(())
     }
 
     fn open(&mut self, socket: &mut WebSocket<'_, ()>) {
@@ -75,6 +76,28 @@ impl WebSocketHandler for Broadcast {
 
     fn message(&mut self, socket: &mut WebSocket<'_, ()>, message: Message<'_>) {
         socket.publish(TOPIC, message);
+    }
+}
+
+struct Rooms;
+
+impl WebSocketHandler for Rooms {
+    type Data = Rc<str>;
+
+    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Rc<str>> {
+        Upgrade::accept(request.path().into())
+    }
+
+    fn open(&mut self, socket: &mut WebSocket<'_, Rc<str>>) {
+        let room = socket.data().clone();
+        if let Err(error) = socket.subscribe(&room) {
+            eprintln!("a socket hears nothing: {error}");
+        }
+    }
+
+    fn message(&mut self, socket: &mut WebSocket<'_, Rc<str>>, message: Message<'_>) {
+        let room = socket.data().clone();
+        socket.publish(&room, message);
     }
 }
 

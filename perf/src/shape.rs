@@ -43,6 +43,12 @@ pub(crate) enum Load {
         connections: usize,
         in_flight: usize,
     },
+    /// Groups, each with its publisher.
+    Rooms {
+        payload: usize,
+        connections: usize,
+        rooms: usize,
+    },
     Http {
         connections: usize,
         pipeline: usize,
@@ -106,7 +112,8 @@ impl Shape {
         let payload = match self.load {
             Load::Echo { payload, .. }
             | Load::EchoAtRate { payload, .. }
-            | Load::Broadcast { payload, .. } => payload,
+            | Load::Broadcast { payload, .. }
+            | Load::Rooms { payload, .. } => payload,
             Load::Http { .. } | Load::Connect { .. } | Load::Idle { .. } => 0,
         };
         payload.max(16 << 10)
@@ -137,6 +144,9 @@ impl Shape {
                 let kind = if text { " text" } else { "" };
                 let size = size(payload);
                 format!("broadcast {size}{kind} to {connections}, {in_flight} in flight")
+            }
+            Load::Rooms { payload, connections, rooms } => {
+                format!("broadcast {} in {rooms} rooms of {}", size(payload), connections / rooms)
             }
             Load::Http { connections, pipeline: 1 } => {
                 format!("HTTP hello, {}", clients(connections))
@@ -185,6 +195,11 @@ impl Shape {
                 add("--in-flight", in_flight);
                 add("--segment", in_flight);
             }
+            Load::Rooms { payload, connections, rooms } => {
+                add("--payload", payload);
+                add("--connections", connections);
+                add("--rooms", rooms);
+            }
             Load::Http { connections, pipeline } => {
                 add("--connections", connections);
                 add("--pipeline", pipeline);
@@ -209,7 +224,7 @@ impl Shape {
     pub(crate) fn scenario(&self) -> &'static str {
         match self.load {
             Load::Echo { .. } | Load::EchoAtRate { .. } => "echo",
-            Load::Broadcast { .. } => "broadcast",
+            Load::Broadcast { .. } | Load::Rooms { .. } => "broadcast",
             Load::Http { .. } => "http",
             Load::Connect { .. } => "connect",
             Load::Idle { .. } => "idle",
@@ -270,11 +285,13 @@ fn broadcasts() -> Vec<Shape> {
         Shape::new(name, Mode::Broadcast, load)
     };
     let deflate = shape("broadcast-1k-1000c-deflate", 1 << 10, true, 1).goal(0.33, 0.35);
+    let rooms = Load::Rooms { payload: 100, connections: 1000, rooms: 100 };
     let two_workers = shape("broadcast-100b-1000c-2w", 100, false, 1);
     vec![
         shape("broadcast-100b-1000c", 100, false, 1).goal(0.85, 0.97),
         shape("broadcast-100b-1000c-16x", 100, false, 16).goal(0.75, 0.85),
         shape("broadcast-1k-1000c", 1 << 10, false, 1),
+        Shape::new("broadcast-100b-100x10", Mode::Rooms, rooms),
         Shape { compress: Compress::Shared, ..deflate },
         Shape { workers: 2, ..two_workers },
     ]

@@ -62,7 +62,7 @@ pub use uring::UringReactor;
 ///    brings back what the kernel did not take, of all sends of that socket so far: then nothing
 ///    of it is under way any more. Without an error that means the peer is slow: `Writable`
 ///    follows when there is room. Who sends more before then gets that back in the same way. After
-///    an `Unsent` with an error nothing is sent any more: all that follows comes back with an error.
+///    an `Unsent` with an error nothing is sent any more: all that follows comes back with one.
 /// 6. **Running out** of buffers, queue entries or descriptors is no error of the reactor: it
 ///    does what it can, and goes on when there is room again. Only `accept` reports it, with
 ///    `AcceptFailed`, and rests until `resume_accept`.
@@ -101,8 +101,8 @@ pub trait Reactor: Sized {
     fn send_shared(&mut self, key: Key, bytes: &Shared);
 
     /// Whether the kernel takes no more for this socket now, or never will. Settles at once what
-    /// was sent to it so far; its `Unsent` and `Writable` come through `next` all the same. For whoever
-    /// sends much to one socket between two waits, and has to stop when the peer is slow.
+    /// was sent to it so far; its `Unsent` and `Writable` come through `next` all the same. For
+    /// whoever sends much to one socket between two waits, and has to stop when the peer is slow.
     fn is_blocked(&mut self, key: Key) -> bool;
 
     /// Stops receiving. Idempotent.

@@ -3,8 +3,8 @@
 //! All are sent whole on connections of their own, then again byte by byte, all connections in
 //! step. An answer is written as the statuses of its responses, `200[body]` for one whose body
 //! matters, `200h` for one to HEAD, `400!` for one after which the connection is closed, `200.` if
-//! it is closed without saying so, and `?` for a request that is not complete. To see what the server makes of what follows, each case but
-//! those is followed by one more good request.
+//! it is closed without saying so, and `?` for a request that is not complete. To see what the
+//! server makes of what follows, each case but those is followed by one more good request.
 
 use std::{
     io::{Read, Write},

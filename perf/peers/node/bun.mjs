@@ -4,11 +4,13 @@ import { parse } from "./options.mjs";
 
 const options = parse();
 
+const topic = (request) => (options.mode === "rooms" ? new URL(request.url).pathname : "all");
+
 Bun.serve({
   hostname: options.host,
   port: options.port,
   fetch(request, server) {
-    if (request.headers.has("upgrade") && server.upgrade(request)) {
+    if (request.headers.has("upgrade") && server.upgrade(request, { data: topic(request) })) {
       return undefined;
     }
     return new Response("Hello, world!");
@@ -19,13 +21,13 @@ Bun.serve({
     backpressureLimit: 65536,
     perMessageDeflate: options.compress !== "none",
     open(socket) {
-      if (options.mode === "broadcast") {
-        socket.subscribe("all");
+      if (options.mode !== "echo") {
+        socket.subscribe(socket.data);
       }
     },
     message(socket, message) {
-      if (options.mode === "broadcast") {
-        socket.publish("all", message, options.compress !== "none");
+      if (options.mode !== "echo") {
+        socket.publish(socket.data, message, options.compress !== "none");
       } else {
         socket.send(message, options.compress !== "none");
       }

@@ -5,7 +5,7 @@ import process from "node:process";
 const USAGE = `
   --host ADDR           [default: 127.0.0.1]
   --port N              [default: 9001]
-  --mode MODE           echo, broadcast or http [default: echo]
+  --mode MODE           echo, broadcast, rooms or http [default: echo]
   --max-payload BYTES   longest message [default: 16384]
   --idle-timeout SECS   0 for never [default: 120]
   --compress HOW        none or shared [default: none]

@@ -17,8 +17,22 @@ const sockets = new WebSocketServer({
   perMessageDeflate: options.compress === "none" ? false : compression,
 });
 
-sockets.on("connection", (socket) => {
+const rooms = new Map();
+
+function roomOf(path) {
+  if (!rooms.has(path)) {
+    rooms.set(path, new Set());
+  }
+  return rooms.get(path);
+}
+
+sockets.on("connection", (socket, request) => {
   socket.isAlive = true;
+  const room = options.mode === "rooms" ? roomOf(request.url) : sockets.clients;
+  if (options.mode === "rooms") {
+    room.add(socket);
+    socket.on("close", () => room.delete(socket));
+  }
   socket.on("error", () => {});
   socket.on("message", (message, isBinary) => {
     socket.isAlive = true;
@@ -26,7 +40,7 @@ sockets.on("connection", (socket) => {
       socket.send(message, { binary: isBinary });
       return;
     }
-    for (const other of sockets.clients) {
+    for (const other of room) {
       if (other !== socket) {
         other.send(message, { binary: isBinary });
       }

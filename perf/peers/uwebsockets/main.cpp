@@ -29,7 +29,7 @@ const char USAGE[] =
     "\n"
     "  --host ADDR             [default: 127.0.0.1]\n"
     "  --port N                [default: 9001]\n"
-    "  --mode MODE             echo, broadcast or http [default: echo]\n"
+    "  --mode MODE             echo, broadcast, rooms or http [default: echo]\n"
     "  --max-payload BYTES     longest message [default: 16384]\n"
     "  --idle-timeout SECS     0, or 8 to 960 [default: 120]\n"
     "  --max-backpressure BYTES  [default: 65536]\n"
@@ -79,8 +79,9 @@ Options parse(int argc, char **argv) {
             fail("no such option: " + std::string(name));
         }
     }
-    if (options.mode != "echo" && options.mode != "broadcast" && options.mode != "http") {
-        fail("--mode takes echo, broadcast or http");
+    if (options.mode != "echo" && options.mode != "broadcast" && options.mode != "rooms" &&
+        options.mode != "http") {
+        fail("--mode takes echo, broadcast, rooms or http");
     }
     if (options.idleTimeout != 0 && options.idleTimeout < 8) {
         fail("--idle-timeout takes 0, or 8 and more");
@@ -107,12 +108,37 @@ uWS::CompressOptions compression(const Options &options) {
 
 struct Data {};
 
-uWS::App::WebSocketBehavior<Data> behavior(const Options &options) {
-    uWS::App::WebSocketBehavior<Data> behavior;
+struct Room {
+    std::string name;
+};
+
+template <typename T> uWS::App::WebSocketBehavior<T> settings(const Options &options) {
+    uWS::App::WebSocketBehavior<T> behavior;
     behavior.compression = compression(options);
     behavior.maxPayloadLength = options.maxPayload;
     behavior.idleTimeout = options.idleTimeout;
     behavior.maxBackpressure = options.maxBackpressure;
+    return behavior;
+}
+
+// The room is the path.
+uWS::App::WebSocketBehavior<Room> rooms(const Options &options) {
+    auto behavior = settings<Room>(options);
+    behavior.upgrade = [](auto *res, auto *req, auto *context) {
+        res->template upgrade<Room>({std::string(req->getUrl())},
+                                    req->getHeader("sec-websocket-key"),
+                                    req->getHeader("sec-websocket-protocol"),
+                                    req->getHeader("sec-websocket-extensions"), context);
+    };
+    behavior.open = [](auto *ws) { ws->subscribe(ws->getUserData()->name); };
+    behavior.message = [](auto *ws, std::string_view message, uWS::OpCode opCode) {
+        ws->publish(ws->getUserData()->name, message, opCode);
+    };
+    return behavior;
+}
+
+uWS::App::WebSocketBehavior<Data> behavior(const Options &options) {
+    auto behavior = settings<Data>(options);
     const bool compress = behavior.compression != uWS::DISABLED;
     // One lambda for each case, so that no branch is paid for which the server itself has not.
     if (options.mode == "broadcast") {
@@ -144,7 +170,9 @@ int main(int argc, char **argv) {
     const Options options = parse(argc, argv);
     uWS::App app;
     app.get("/", [](auto *res, auto *) { res->end("Hello, world!"); });
-    if (options.mode != "http") {
+    if (options.mode == "rooms") {
+        app.ws<Room>("/*", rooms(options));
+    } else if (options.mode != "http") {
         app.ws<Data>("/*", behavior(options));
     }
     app.listen(options.host, options.port, [&options](auto *socket) {
