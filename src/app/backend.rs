@@ -26,14 +26,16 @@ pub enum Backend {
 impl Backend {
     /// Decides between the two kernel backends.
     pub(super) fn choose(self, config: &reactor::Config) -> super::Result<Self> {
-        match (self, UringReactor::new(config)) {
-            (Self::Epoll, _) => Ok(Self::Epoll),
-            (Self::Uring, Err(error)) => Err(super::Error::Backend(error)),
-            (Self::Auto, Err(error)) => {
+        if self == Self::Epoll {
+            return Ok(self);
+        }
+        match UringReactor::new(config) {
+            Ok(_) => Ok(Self::Uring),
+            Err(error) if self == Self::Uring => Err(super::Error::Backend(error)),
+            Err(error) => {
                 log::warn!(backend = "epoll"; "io_uring is not to be had: {error}");
                 Ok(Self::Epoll)
             }
-            (_, Ok(_)) => Ok(Self::Uring),
         }
     }
 }

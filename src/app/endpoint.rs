@@ -1,7 +1,11 @@
 //! [`Endpoint`]: a WebSocket route as the worker sees it. The one virtual call on the way of a
 //! message ends here: below it everything knows the handler's type.
 
-use std::{any::Any, rc::Rc};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
 
 use slab::Slab;
 
@@ -120,7 +124,9 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
     }
 
     fn discard(&mut self, slot: u32) {
-        self.data.try_remove(slot as usize);
+        let data = self.data.try_remove(slot as usize);
+        // A panic is told by its hook, and has nobody's socket to close.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));
     }
 
     fn open(&mut self, core: &mut Core, at: Place) {

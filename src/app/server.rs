@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
@@ -144,15 +145,15 @@ impl Server {
             let (factory, ready) = (Arc::clone(&self.factory), ready.clone());
             let thread = thread::Builder::new()
                 .name(format!("sockeye-{worker}"))
-                .spawn(move || seat.work(&*factory, &ready))
+                .spawn(move || seat.work(&*factory, ready))
                 .map_err(Error::Worker)?;
             running.threads.push(thread);
         }
+        // Each worker drops its own when it has used it, so that one that panics is noticed.
+        drop(ready);
         for _ in 0..count {
-            match readiness.recv() {
-                Ok(result) => result?,
-                Err(_) => return Err(Error::Worker(io::Error::other("its thread has ended"))),
-            }
+            let result = readiness.recv();
+            result.map_err(|_| Error::Worker(io::Error::other("it panicked at its start")))??;
         }
         for address in &running.addresses {
             log::info!(address:%, backend:% = backend, workers = count; "listening");
@@ -261,7 +262,7 @@ impl Seat {
     fn work(
         self,
         factory: &dyn Fn(&Remote) -> App,
-        ready: &mpsc::Sender<Result<()>>,
+        ready: mpsc::Sender<Result<()>>,
     ) -> io::Result<()> {
         if let Some(processor) = self.processor.filter(|_| self.settings.pin)
             && let Err(error) = pin_thread(processor)
@@ -281,14 +282,16 @@ impl Seat {
         self,
         reactor: io::Result<R>,
         factory: &dyn Fn(&Remote) -> App,
-        ready: &mpsc::Sender<Result<()>>,
+        ready: mpsc::Sender<Result<()>>,
     ) -> io::Result<()> {
         let remote = self.remote.clone();
         match self.prepare(reactor, factory) {
             Ok(mut worker) => {
                 // Nobody listens any more if another worker has failed; its error is told.
                 let _ = ready.send(Ok(()));
-                let result = worker.run();
+                drop(ready);
+                let run = catch_unwind(AssertUnwindSafe(|| worker.run()));
+                let result = run.unwrap_or_else(|_| Err(io::Error::other("it panicked")));
                 if let Err(error) = &result {
                     log::error!("a worker cannot go on, the server is shut down: {error}");
                     remote.shutdown(FAILURE_GRACE);

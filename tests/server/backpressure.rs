@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{Limits, SendStatus, SocketId, TopicLimits, WebSocketConfig};
+use sockeye::{CloseCode, Limits, SendStatus, SocketId, TopicLimits, WebSocketConfig};
 
 use crate::support::{Bed, Frame, Log, On, Peer, Puppet, frame, numbered, scenarios};
 
@@ -18,6 +18,10 @@ scenarios!(
     a_slow_reader_of_a_busy_topic,
     a_slow_reader_may_be_closed_for_a_topic,
     a_panic_over_what_was_dropped,
+    a_close_follows_what_waits,
+    a_close_does_not_wait_for_ever,
+    a_slow_peer_goes_away,
+    a_slow_peer_that_says_nothing_idles,
     what_waits_is_limited_exactly,
     what_other_threads_send_is_dropped_and_reported,
     a_socket_may_be_closed_instead,
@@ -334,4 +338,63 @@ fn a_panic_over_what_was_dropped(on: On) {
         log.wait_for(&bed, "close 1011 unclean");
         bed.wait_for_stats("it is counted", |stats| stats.handler_panics == 1);
     }
+}
+
+fn a_close_follows_what_waits(on: On) {
+    let log = Log::default();
+    let bed = on.bed().serve(Puppet::app(&log));
+    let mut peer = bed.open_narrow("/");
+    log.wait_for(&bed, "open");
+    let id = log.id("");
+    let (count, _) = fill(&bed, id, 10_000);
+    bed.on_worker(0, move |context| context.close(id, CloseCode::NORMAL, "bye"));
+    assert_eq!(send(&bed, id, 1), SendStatus::Closed);
+    expect_numbered(&mut peer, count, 10_000);
+    peer.expect_close(1000, "bye");
+    peer.close(1000, "");
+    peer.expect_goodbye();
+    log.wait_for(&bed, "close 1000 clean");
+}
+
+fn a_close_does_not_wait_for_ever(on: On) {
+    let log = Log::default();
+    let limits = Limits { close_timeout: Duration::from_millis(200), ..Limits::default() };
+    let bed = on.bed().limits(limits).serve(Puppet::app(&log));
+    let _peer = bed.open_narrow("/");
+    log.wait_for(&bed, "open");
+    let id = log.id("");
+    fill(&bed, id, 10_000);
+    bed.on_worker(0, move |context| context.close(id, CloseCode::NORMAL, "bye"));
+    log.wait_for(&bed, "close 1006 unclean the close frame was not answered");
+    bed.wait_for_stats("the connection is gone", |stats| stats.connections == 0);
+}
+
+fn a_slow_peer_goes_away(on: On) {
+    for end in ["reset", "drop", "abort"] {
+        let log = Log::default();
+        let bed = on.bed().serve(Puppet::app(&log));
+        let peer = bed.open_narrow("/");
+        log.wait_for(&bed, "open");
+        let id = log.id("");
+        fill(&bed, id, 10_000);
+        match end {
+            "reset" => peer.reset(),
+            "drop" => drop(peer),
+            _ => bed.remote().abort(id).unwrap(),
+        }
+        log.wait_for(&bed, "close 1006 unclean");
+        bed.wait_for_stats("the connection is gone", |stats| stats.connections == 0);
+        assert_eq!(log.count("close"), 1);
+    }
+}
+
+fn a_slow_peer_that_says_nothing_idles(on: On) {
+    let log = Log::default();
+    let idle_timeout = Duration::from_millis(300);
+    let config = WebSocketConfig { idle_timeout, ..WebSocketConfig::default() };
+    let bed = on.bed().serve(Puppet::app_with(&log, config));
+    let _peer = bed.open_narrow("/");
+    log.wait_for(&bed, "open");
+    fill(&bed, log.id(""), 10_000);
+    log.wait_for(&bed, "close 1006 unclean nothing was heard for the idle timeout");
 }

@@ -61,9 +61,9 @@ impl WebSocketHandler for Named {
 /// have gone. In the short run some thousand; with `SOCKEYE_LONG` a million.
 fn a_place_that_is_reused_keeps_its_owner(on: On) {
     let rounds: u64 = match env::var_os("SOCKEYE_LONG") {
-        Some(_) => 1_000_000,
-        None if on.is_simulated() => 500,
-        None => 10_000,
+        Some(_) if !on.is_simulated() => 1_000_000,
+        _ if on.is_simulated() => 500,
+        _ => 10_000,
     };
     let (sender, ids) = mpsc::channel();
     let bed = on.bed().serve(move || App::new().websocket("/", Named { ids: sender.clone() }));

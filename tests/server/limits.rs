@@ -283,7 +283,7 @@ fn sent_messages_may_count_as_life(on: On) {
         let config = WebSocketConfig {
             reset_idle_timeout_on_send,
             send_pings_automatically: false,
-            idle_timeout: Duration::from_millis(300),
+            idle_timeout: Duration::from_millis(500),
             ..WebSocketConfig::default()
         };
         let bed = on
@@ -293,7 +293,7 @@ fn sent_messages_may_count_as_life(on: On) {
         peer.text("subscribe news");
         peer.expect_text("subscribe: Ok(true)");
         let start = bed.clock();
-        while (bed.clock() - start).as_millis() < 700 {
+        while (bed.clock() - start).as_millis() < 900 {
             bed.remote().publish("news", "tick").unwrap();
             bed.pass(Duration::from_millis(50));
         }

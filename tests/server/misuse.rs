@@ -1,12 +1,16 @@
 //! Errors of whoever sets up a server: each says what to do.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use sockeye::{
     App, Backend, Error, HttpLimits, Limits, Response, Server, TopicLimits, WebSocketConfig,
 };
 
-use crate::support::Puppet;
+use crate::support::{ON_PURPOSE, Puppet, silence_panics_on_purpose};
 
 fn app() -> App {
     App::new().websocket("/*", Puppet::default()).get("/", |_| Response::text("hello"))
@@ -173,6 +177,18 @@ fn a_port_without_the_right_to_it() {
         }
         _ => eprintln!("skipped: every port may be bound here"),
     }
+}
+
+#[test]
+fn an_application_that_panics_at_its_start() {
+    silence_panics_on_purpose();
+    let count = AtomicUsize::new(0);
+    // One worker has started by then.
+    let server = server(move || match count.fetch_add(1, Ordering::Relaxed) {
+        0 => app(),
+        _ => panic!("{ON_PURPOSE}"),
+    });
+    expect_words(&error_of(server.workers(3)), &["worker", "panicked"]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ scenarios!(
     a_handshake_may_come_byte_by_byte,
     bad_handshakes_have_their_status,
     a_refusal_leaves_the_connection_open,
+    routes_have_their_own_handlers,
     the_origin_decides,
     a_subprotocol_is_chosen,
     the_handler_sees_the_request_and_adds_headers,
@@ -36,6 +37,7 @@ scenarios!(
     the_start_of_a_later_answer_panics,
     later_and_later_again_is_an_error,
     a_shutdown_comes_before_the_answer,
+    data_that_is_dropped_panics,
 );
 
 fn bytes_behind_the_handshake_are_the_first_frames(on: On) {
@@ -119,6 +121,35 @@ fn a_refusal_leaves_the_connection_open(on: On) {
         &bed,
         &["upgrade", "upgrade", "a upgrade", "a open", "a message say hello", "status Sent"],
     );
+}
+
+fn routes_have_their_own_handlers(on: On) {
+    let logs = [Log::default(), Log::default(), Log::default()];
+    let [exact, parameter, rest] = logs.clone();
+    let bed = on.bed().serve(move || {
+        let config = WebSocketConfig { max_payload_length: 10, ..WebSocketConfig::default() };
+        App::new()
+            .websocket("/*", Puppet::new(&rest))
+            .websocket("/rooms/:room", Puppet::new(&parameter))
+            .websocket_with("/rooms/one", config, Puppet::new(&exact))
+            .get("/rooms/one", |_| Response::text("a page"))
+    });
+    let mut peers = ["/rooms/one", "/rooms/two", "/rooms/two/more"].map(|path| bed.open(path));
+    for (peer, log) in peers.iter_mut().zip(&logs) {
+        peer.text("say hi");
+        peer.expect_text("hi");
+        assert_eq!(log.count("open"), 1);
+    }
+    // The limit is that of its route.
+    peers[1].binary(&[0; 11]);
+    peers[1].expect_frame(Frame::BINARY, &[0; 11]);
+    peers[0].binary(&[0; 11]);
+    peers[0].expect_close(1009, "message too long");
+    let mut page = bed.connect();
+    page.write(&get("/rooms/one", ""));
+    assert_eq!(page.expect_status(200).text(), "a page");
+    page.write(&get("/rooms/two", ""));
+    page.expect_status(426);
 }
 
 fn the_origin_decides(on: On) {
@@ -466,4 +497,59 @@ fn a_shutdown_comes_before_the_answer(on: On) {
     patience.expect_alive(&bed, 0);
     drop(peer);
     bed.wait_until("it is over", || bed.has_ended());
+}
+
+/// Data whose drop panics.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("{ON_PURPOSE}");
+    }
+}
+
+/// Makes sockets whose data nobody should drop.
+struct Bomber(Arc<Mutex<Vec<PendingUpgrade<Bomb>>>>);
+
+impl WebSocketHandler for Bomber {
+    type Data = Bomb;
+
+    fn upgrade(&mut self, request: &Request<'_>) -> Upgrade<Bomb> {
+        let waiting = Arc::clone(&self.0);
+        match request.query("later") {
+            Some(_) => Upgrade::later(move |pending| waiting.lock().unwrap().push(pending)),
+            None => Upgrade::accept(Bomb).header("X-Bad", "a\nb"),
+        }
+    }
+}
+
+fn data_that_is_dropped_panics(on: On) {
+    let waiting = Arc::new(Mutex::new(Vec::new()));
+    let handler = Arc::clone(&waiting);
+    let bed = on.bed().serve(move || {
+        let page = App::new().get("/page", |_| Response::text("page"));
+        page.websocket("/", Bomber(Arc::clone(&handler)))
+    });
+    let mut witness = bed.connect();
+    let mut peer = bed.connect();
+    peer.write(&handshake("/", ""));
+    peer.expect_status(500);
+    // An answer that comes when its client has gone.
+    let mut peer = bed.connect();
+    peer.write(&handshake("/?later", ""));
+    bed.wait_until("it waits", || !waiting.lock().unwrap().is_empty());
+    drop(peer);
+    bed.wait_for_stats("it is gone", |stats| stats.connections <= 2);
+    waiting.lock().unwrap().remove(0).answer(Upgrade::accept(Bomb));
+    // And one that is accepted, and closed.
+    let mut peer = bed.connect();
+    peer.write(&handshake("/?later", ""));
+    bed.wait_until("it waits", || !waiting.lock().unwrap().is_empty());
+    waiting.lock().unwrap().remove(0).answer(Upgrade::accept(Bomb));
+    peer.expect_switch();
+    peer.close(1000, "");
+    peer.expect_close(1000, "");
+    witness.write(&get("/page", ""));
+    witness.expect_status(200);
+    bed.wait_for_stats("panics are counted", |stats| stats.handler_panics >= 2);
 }

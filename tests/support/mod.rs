@@ -106,7 +106,7 @@ impl Drop for TellSeed {
 }
 
 /// Handlers panic where a scenario says so: that needs no trace.
-fn silence_panics_on_purpose() {
+pub(crate) fn silence_panics_on_purpose() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let hook = std::panic::take_hook();

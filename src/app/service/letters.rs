@@ -22,7 +22,13 @@ impl Service {
                 self.core.begin_close(id.key(), status);
             }
             Letter::Abort { id } => self.abort_socket(id.key()),
-            Letter::Answer { ticket, verdict } => self.judge(ticket, verdict),
+            Letter::Answer { ticket, verdict } => {
+                // What nobody waits for is dropped there, and that is the application's code.
+                if catch_unwind(AssertUnwindSafe(|| self.judge(ticket, verdict))).is_err() {
+                    self.core.stats.handler_panics += 1;
+                    log::error!(worker = self.core.worker; "dropping a socket's data panicked");
+                }
+            }
             Letter::Run(function) => self.run(|_, context| function(context)),
             Letter::RunWith { handler, function } => self.run(|routes, context| {
                 let mut handlers = routes.iter_mut().map(|route| route.handler());
