@@ -291,4 +291,4 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const PORT: u16 = 80;
 
 /// The room in a narrow peer's buffers, about.
-const NARROW: usize = 16 << 10;
+const NARROW: usize = 32 << 10;
