@@ -107,6 +107,7 @@ tools() {
     has cc || missing+=(gcc libc6-dev)
     if [ "$mode" != quick ]; then
         has curl || missing+=(curl)
+        has valgrind || missing+=(valgrind)
         { has node && has npm; } || missing+=(nodejs npm)
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
         has chromium || [ -n "${CHROMIUM:-}" ] || missing+=(chromium fonts-liberation)
@@ -183,6 +184,8 @@ step 'tests, and the house rules' tests
 
 if [ "$mode" != quick ]; then
     step 'docs' docs
+    step 'benchmarks, each once' cargo test --benches --quiet
+    step 'instructions of the kernels' cargo run --release --quiet -p perf -- instructions
     step 'examples' cargo build --release --quiet --examples
     if [ -n "${SOCKEYE_BACKENDS:-}" ]; then
         echo "backends as asked for: $SOCKEYE_BACKENDS"
