@@ -111,6 +111,9 @@ tools() {
         { has node && has npm; } || missing+=(nodejs npm)
         python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
         has chromium || [ -n "${CHROMIUM:-}" ] || missing+=(chromium fonts-liberation)
+        has h2load || missing+=(nghttp2-client)
+        has nginx || missing+=(nginx-light)
+        has haproxy || missing+=(haproxy)
     fi
     [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
     cargo --version
@@ -169,6 +172,11 @@ python_tests() {
     timeout --kill-after=10 900 .venv/bin/python -m pytest -p no:cacheprovider -q tests/interop
 }
 
+# curl, requests, h2load, and nginx and HAProxy in front.
+http_peers() {
+    PYTHON=.venv/bin/python timeout --kill-after=10 600 tests/http/peers.sh "$1"
+}
+
 autobahn() {
     timeout --kill-after=10 1800 python3 tests/autobahn/drive.py "$@"
 }
@@ -202,6 +210,9 @@ if [ "$mode" != quick ]; then
 
     step 'clients: ws (Node)' node_tests tests/interop
     step 'clients: websockets (Python), curl, raw' python_tests
+    for backend in $SOCKEYE_BACKENDS; do
+        step "HTTP peers, $backend" http_peers "$backend"
+    done
     step 'browser' node_tests tests/browser
     [ "$mode" = long ] || export AUTOBAHN_ROUNDS=${AUTOBAHN_ROUNDS:-100}
     for server in 'uring 1 dedicated' 'uring 2 shared' 'epoll 1 shared' 'epoll 2 dedicated'; do
