@@ -5,19 +5,17 @@
 //! sends are put off to the end of the turn; what the kernel does not take comes back as `Unsent`
 //! from the queue.
 
-use std::{
-    collections::VecDeque,
-    io::{self, IoSlice},
-    os::fd::AsRawFd,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, io, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use super::{
-    Completion, Config, Listener, Reactor, Socket, Waker, entries::Entries,
-    is_passing_accept_error, put_off::PutOff, sys, unsent::Unsent,
+    Completion, Config, Listener, Reactor, Socket, Waker,
+    entries::Entries,
+    is_passing_accept_error,
+    put_off::PutOff,
+    sys,
+    unsent::{Unsent, retry, send_now, send_slice_now},
 };
 use crate::base::{Key, Outbox, Shared};
 
@@ -116,9 +114,10 @@ impl EpollReactor {
         put_off.drain(|key, bytes| {
             let Some(entry) = sockets.get_mut(key) else { return };
             let mut sent = 0;
-            while sent < bytes.len() && entry.takes_more() {
-                let result = retry(|| sys::send(entry.socket.as_raw_fd(), &bytes[sent..]));
-                sent += entry.note_sent(result);
+            if entry.takes_more() {
+                let result;
+                (sent, result) = send_slice_now(entry.socket.as_raw_fd(), bytes);
+                entry.note(result);
             }
             if sent < bytes.len() {
                 let mut rest = Outbox::default();
@@ -326,17 +325,8 @@ impl Reactor for EpollReactor {
         }
         self.make_sends();
         let Some(entry) = self.sockets.get_mut(key) else { return bytes.clear() };
-        while !bytes.is_empty() && entry.takes_more() {
-            let fd = entry.socket.as_raw_fd();
-            let result = retry(|| match bytes.contiguous() {
-                Some(all) => sys::send(fd, all),
-                None => {
-                    let mut pieces = [IoSlice::new(&[]); PIECES_PER_SEND];
-                    let count = bytes.slices(&mut pieces);
-                    sys::send_vectored(fd, &pieces[..count])
-                }
-            });
-            bytes.advance(entry.note_sent(result));
+        if entry.takes_more() {
+            entry.note(send_now(entry.socket.as_raw_fd(), bytes));
         }
         if !bytes.is_empty() && entry.unsent.push(std::mem::take(bytes)) {
             self.queue.push_back(Made::Unsent { key });
@@ -347,9 +337,10 @@ impl Reactor for EpollReactor {
         self.make_sends();
         let Some(entry) = self.sockets.get_mut(key) else { return };
         let mut sent = 0;
-        while sent < bytes.len() && entry.takes_more() {
-            let result = retry(|| sys::send(entry.socket.as_raw_fd(), &bytes[sent..]));
-            sent += entry.note_sent(result);
+        if entry.takes_more() {
+            let result;
+            (sent, result) = send_slice_now(entry.socket.as_raw_fd(), bytes);
+            entry.note(result);
         }
         if sent < bytes.len() {
             let mut rest = Outbox::default();
@@ -467,14 +458,13 @@ impl Entry {
         !self.blocked && !self.unsent.has_failed()
     }
 
-    /// How much was sent. If nothing was, remembers why.
-    fn note_sent(&mut self, result: io::Result<usize>) -> usize {
+    /// Remembers why a send was refused.
+    fn note(&mut self, result: io::Result<()>) {
         match result {
-            Ok(count) => return count,
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
             Err(error) => self.unsent.fail(&error),
         }
-        0
     }
 
     fn wants_turn(&self) -> bool {
@@ -487,18 +477,8 @@ enum Received {
     End(Option<io::Error>),
 }
 
-fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
 const WAKE: Token = Token(usize::MAX);
 const LISTENER: usize = 1 << 62;
 const EVENTS_PER_WAIT: usize = 1024;
 const ACCEPTS_PER_TURN: u32 = 64;
-const PIECES_PER_SEND: usize = 16;
 const RECEIVE_BUFFER_BYTES: usize = super::MAX_RECEIVE_AHEAD;

@@ -97,19 +97,13 @@ pub(super) fn send(socket: RawFd, bytes: &[u8]) -> io::Result<usize> {
 /// # Errors
 /// `WouldBlock` if there is no room; otherwise see `sendmsg(2)`.
 pub(super) fn send_vectored(socket: RawFd, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    let header = message_header(pieces);
-    // SAFETY: the header points to pieces that live until the call returns.
-    check(unsafe { libc::sendmsg(socket, &raw const header, SEND_FLAGS) })
-}
-
-/// A `msghdr` that points to these pieces. Whoever uses it keeps them alive.
-pub(super) fn message_header(pieces: &[IoSlice<'_>]) -> libc::msghdr {
     // SAFETY: a `msghdr` may be all zero bytes: no name, no pieces, no control data.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     // `IoSlice` has the layout of `iovec`; the kernel only reads.
     header.msg_iov = pieces.as_ptr().cast_mut().cast();
     header.msg_iovlen = pieces.len();
-    header
+    // SAFETY: the header points to pieces that live until the call returns.
+    check(unsafe { libc::sendmsg(socket, &raw const header, SEND_FLAGS) })
 }
 
 /// Ends the sending direction.

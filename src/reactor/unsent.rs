@@ -1,7 +1,12 @@
-//! [`Unsent`]: what came back of one socket's sends, and has not been told yet.
+//! [`Unsent`]: what came back of one socket's sends, and has not been told yet. And the sending by
+//! system calls that both kernel backends do.
 
-use std::io;
+use std::{
+    io::{self, IoSlice},
+    os::fd::RawFd,
+};
 
+use super::sys;
 use crate::base::Outbox;
 
 /// Rule 5 of the contract: everything that came back so far is told at once, so that nothing of
@@ -47,3 +52,45 @@ impl Unsent {
         self.failed.is_some()
     }
 }
+
+/// Sends until the outbox is empty or the kernel takes no more.
+///
+/// # Errors
+/// `WouldBlock` if there is no room; otherwise see `send(2)`. The outbox holds the rest then.
+pub(super) fn send_now(socket: RawFd, bytes: &mut Outbox) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let count = retry(|| match bytes.contiguous() {
+            Some(all) => sys::send(socket, all),
+            None => {
+                let mut pieces = [IoSlice::new(&[]); PIECES_PER_SEND];
+                let count = bytes.slices(&mut pieces);
+                sys::send_vectored(socket, &pieces[..count])
+            }
+        })?;
+        bytes.advance(count);
+    }
+    Ok(())
+}
+
+/// Like [`send_now`], of a slice; says how much was sent, and why it was not all.
+pub(super) fn send_slice_now(socket: RawFd, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match retry(|| sys::send(socket, &bytes[sent..])) {
+            Ok(count) => sent += count,
+            Err(error) => return (sent, Err(error)),
+        }
+    }
+    (sent, Ok(()))
+}
+
+pub(super) fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+const PIECES_PER_SEND: usize = 64;

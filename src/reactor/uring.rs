@@ -1,22 +1,17 @@
 //! [`UringReactor`]: completions as the kernel has them.
 //!
-//! Receives are multishot into a [`BufferRing`]. Sends carry MSG_DONTWAIT: the kernel makes them
-//! while it takes the submission, or refuses them, and never touches their memory afterwards. A
-//! send that succeeds has no completion. So the bytes of a batch of sends need to live until the
-//! batch is submitted, and what was not refused by then is sent.
+//! Receives are multishot into a [`BufferRing`]. Small sends carry MSG_DONTWAIT: the kernel makes
+//! them while it takes the submission, or refuses them, and never touches their memory afterwards.
+//! A send that succeeds has no completion. So the bytes of a batch of sends need to live until the
+//! batch is submitted, and what was not refused by then is sent. Large sends gain nothing from a
+//! batch, and lose what the cache holds: they are made at once, by a system call.
 //!
 //! ```text
 //! send ─▶ batch ─▶ io_uring_enter ─┬─▶ (silence)            taken by the kernel
 //!                                  └─▶ short or EAGAIN ─▶ Unsent, and a poll for POLLOUT
 //! ```
 
-use std::{
-    collections::VecDeque,
-    io,
-    os::fd::{AsRawFd, RawFd},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, io, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use io_uring::{opcode, squeue, types};
 
@@ -32,10 +27,12 @@ use crate::base::{Key, Outbox, Shared};
 use accepting::Accepting;
 use receiving::Received;
 use ring::{Enter, Reaped, Ring, is_passing};
+use sending::Room;
 
 mod accepting;
 mod receiving;
 mod ring;
+mod sending;
 
 pub(super) use ring::Operation;
 
@@ -161,17 +158,6 @@ impl UringReactor {
         self.push(poll.build().user_data(Operation::Wake.tag(0)));
     }
 
-    /// Asks to be told when the socket has room.
-    fn arm_writable(&mut self, key: Key) {
-        let Some(entry) = self.sockets.get_mut(key) else { return };
-        if entry.closing || !entry.blocked || std::mem::replace(&mut entry.polling, true) {
-            return;
-        }
-        let fd = types::Fd(entry.socket.as_raw_fd());
-        let poll = opcode::PollAdd::new(fd, libc::POLLOUT as u32).build();
-        self.push(poll.user_data(Operation::Writable.tag(key.pack())));
-    }
-
     fn cancel(&mut self, operation: Operation, of: u64) {
         let cancel = opcode::AsyncCancel::new(operation.tag(of)).build();
         let cancel = cancel.flags(squeue::Flags::SKIP_SUCCESS);
@@ -182,36 +168,6 @@ impl UringReactor {
     fn push(&mut self, entry: impl std::borrow::Borrow<squeue::Entry>) {
         while self.failure.is_none() && self.ring.push(entry.borrow()).is_err() {
             self.submit();
-        }
-    }
-
-    /// Queues a send that the batch holds the bytes for.
-    fn push_send(&mut self, key: Key, make: impl FnOnce(&mut Batch, RawFd) -> squeue::Entry) {
-        // First, because to submit is to let go of the bytes in the batch.
-        if self.ring.is_full() || self.batch.is_full() {
-            self.submit();
-        }
-        let Some(entry) = self.sockets.get_mut(key) else { return };
-        entry.batch = self.batch.number();
-        let send = make(&mut self.batch, entry.socket.as_raw_fd());
-        self.push(send);
-        if self.batch.is_full() {
-            self.submit();
-        }
-    }
-
-    /// Makes room for a send of this socket: at most one stands in a batch, because the second
-    /// could succeed where the first was refused.
-    fn settle(&mut self, key: Key) -> Room {
-        let number = self.batch.number();
-        if self.sockets.get_mut(key).is_some_and(|entry| entry.batch == number) {
-            self.submit();
-        }
-        match self.sockets.get_mut(key) {
-            Some(entry) if entry.closing => Room::Nobody,
-            Some(entry) if entry.blocked || entry.unsent.has_failed() => Room::Refused,
-            Some(_) => Room::Open,
-            None => Room::Nobody,
         }
     }
 
@@ -273,35 +229,6 @@ impl UringReactor {
         self.sockets.get_mut(key).is_none_or(|entry| entry.closing)
     }
 
-    /// A send that did not succeed as a whole.
-    #[allow(clippy::cast_sign_loss, reason = "checked")]
-    fn settle_refused(&mut self, reaped: Reaped) {
-        let index = reaped.payload() as usize;
-        let Some((key, mut rest)) = self.batch.take_back(index) else { return };
-        let Some(entry) = self.sockets.get_mut(key) else { return };
-        match reaped.result {
-            sent if sent >= 0 => rest.advance((sent as usize).min(rest.len())),
-            code if code == -libc::EAGAIN => {}
-            code => entry.unsent.fail(&io::Error::from_raw_os_error(-code)),
-        }
-        if rest.is_empty() || entry.closing {
-            return;
-        }
-        if !entry.unsent.has_failed() {
-            entry.blocked = true;
-            self.refused.push(key);
-        }
-        self.give_back(key, rest);
-    }
-
-    /// Tells the owner of bytes that were not sent.
-    fn give_back(&mut self, key: Key, rest: Outbox) {
-        let Some(entry) = self.sockets.get_mut(key) else { return };
-        if entry.unsent.push(rest) {
-            self.queue.push_back(Made::Unsent { key });
-        }
-    }
-
     /// Shuts down and closes what was waiting for the batch to be submitted.
     fn finish_ending(&mut self) {
         for (key, ending) in std::mem::take(&mut self.ending) {
@@ -322,17 +249,6 @@ impl UringReactor {
             self.closing -= 1;
             self.queue.push_back(Made::Closed { key });
         }
-    }
-
-    fn writable(&mut self, key: Key) -> Option<Completion<'static, Socket>> {
-        let entry = self.sockets.get_mut(key)?;
-        entry.polling = false;
-        if entry.closing {
-            self.release_if_idle(key);
-            return None;
-        }
-        entry.blocked = false;
-        Some(Completion::Writable { key })
     }
 
     fn made(&mut self, made: Made) -> Option<Completion<'static, Socket>> {
@@ -391,29 +307,11 @@ impl Reactor for UringReactor {
     }
 
     fn send(&mut self, key: Key, bytes: &mut Outbox) {
-        if bytes.is_empty() {
-            return;
-        }
-        match self.settle(key) {
-            Room::Open => self.push_send(key, |batch, fd| batch.send(key, fd, bytes)),
-            Room::Refused => self.give_back(key, std::mem::take(bytes)),
-            Room::Nobody => bytes.clear(),
-        }
+        self.send_outbox(key, bytes);
     }
 
     fn send_shared(&mut self, key: Key, bytes: &Shared) {
-        if bytes.is_empty() {
-            return;
-        }
-        match self.settle(key) {
-            Room::Open => self.push_send(key, |batch, fd| batch.send_shared(key, fd, bytes)),
-            Room::Refused => {
-                let mut rest = Outbox::default();
-                rest.push_shared(bytes.clone(), 0);
-                self.give_back(key, rest);
-            }
-            Room::Nobody => {}
-        }
+        self.send_buffer(key, bytes);
     }
 
     fn is_blocked(&mut self, key: Key) -> bool {
@@ -553,14 +451,6 @@ impl Entry {
             batch: 0,
         }
     }
-}
-
-/// What becomes of a send to this socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    Open,
-    Refused,
-    Nobody,
 }
 
 /// After so many calls in a row without any effect the kernel will not recover.

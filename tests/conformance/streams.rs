@@ -158,6 +158,9 @@ pub fn a_single_send_may_be_large<B: Bed>(driver: &mut Driver<B>) {
     driver.send(key(0), &all);
     driver.expect(&mut peer, &all);
     driver.until_sent(key(0));
+    driver.send_shared(key(0), &Shared::from(&all[..]));
+    driver.send(key(0), b"and more");
+    driver.expect(&mut peer, &[&all[..], b"and more"].concat());
 }
 
 pub fn many_sends_of_one_turn_keep_their_order<B: Bed>(driver: &mut Driver<B>) {
@@ -175,10 +178,13 @@ pub fn many_sends_of_one_turn_keep_their_order<B: Bed>(driver: &mut Driver<B>) {
 pub fn sends_of_many_sizes_keep_their_order<B: Bed>(driver: &mut Driver<B>) {
     let mut peer = driver.open(key(0));
     let (mut sent, mut got) = (0, Vec::new());
-    // Around the sizes from which on a backend copies, keeps or gathers.
-    for size in [1, 2047, 2048, 2049, 4096, 65_535, 65_536, 65_537, 100_000, 3] {
+    // Around the sizes from which on a backend does otherwise.
+    for size in [1, 4096, 16_383, 16_384, 16_385, 7, 65_535, 65_536, 65_537, 100_000, 3] {
         driver.send(key(0), &pattern(sent, size));
         sent += size;
+        // And a small one in the same turn: it must neither overtake nor be overtaken.
+        driver.send(key(0), &pattern(sent, 5));
+        sent += 5;
         driver.turn();
         got.extend(peer.read(1 << 20));
     }
@@ -223,7 +229,7 @@ pub fn a_range_of_a_shared_buffer_is_sent<B: Bed>(driver: &mut Driver<B>) {
 pub fn one_buffer_goes_to_many<B: Bed>(driver: &mut Driver<B>) {
     let mut peers: Vec<_> = (0..200).map(|n| driver.open(key(n))).collect();
     let small = Shared::from(&b"to all of you"[..]);
-    let large = Shared::from(&pattern(5, B::MEBIBYTE / 20)[..]);
+    let large = Shared::from(&pattern(5, B::MEBIBYTE / 10)[..]);
     for n in 0..200 {
         driver.send_shared(key(n), &small);
     }
