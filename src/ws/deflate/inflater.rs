@@ -82,13 +82,18 @@ impl Inflating<'_> {
             let most = self.inflaters.output.len().min(*room + 1);
             let output = &mut self.inflaters.output[..most];
             let (used, made) = inflater.step(input, output)?;
-            *room = room.checked_sub(made).ok_or(Error::MessageTooLong)?;
-            if made > 0 {
-                let piece = &output[..made];
+            // What fits is judged before it is too much, so that the cuts of the input do not
+            // decide which of two faults is seen.
+            let piece = &output[..made.min(*room)];
+            *room -= piece.len();
+            if !piece.is_empty() {
                 take(piece, *room)?;
                 if let Some(history) = &mut self.history {
                     history.push(piece);
                 }
+            }
+            if made > piece.len() {
+                return Err(Error::MessageTooLong);
             }
             input = &input[used..];
             // Room that is left says that nothing waits inside.
