@@ -2,7 +2,8 @@
 //!
 //! Each case runs over epoll, over io_uring as this kernel has it and as Linux 6.1 had it, and on
 //! the simulation under 32 seeds. A backend that is missing is reported as skipped; with
-//! `SOCKEYE_REQUIRE_URING` set that is a failure. `SIM_SEED=7` runs the simulation with that seed.
+//! `SOCKEYE_REQUIRE_URING` set that is a failure. `SIM_SEED=7` runs the simulation with that seed,
+//! and `SIM_SEEDS=1000` with so many.
 #![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_types, reason = "the peers are ordinary sockets")]

@@ -300,14 +300,15 @@ impl Peer for SimPeer {
     }
 }
 
-/// The seeds to run with: one if `SIM_SEED` names it.
+/// The seeds to run with: the one that `SIM_SEED` names, or as many as `SIM_SEEDS` says.
 pub fn seeds() -> std::ops::Range<u64> {
-    match std::env::var("SIM_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("SIM_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..32,
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    };
+    match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(32),
     }
 }
 
