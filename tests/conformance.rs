@@ -11,6 +11,8 @@
 
 #[path = "conformance/bed.rs"]
 mod bed;
+#[path = "conformance/chaos.rs"]
+mod chaos;
 #[path = "conformance/driver.rs"]
 mod driver;
 #[path = "conformance/life.rs"]
@@ -28,7 +30,7 @@ mod waking;
 
 use std::time::Duration;
 
-use sockeye::reactor::Config;
+use sockeye::reactor::{Config, SimFaults};
 
 use bed::{Epoll, KernelBed, SimBed, Uring, UringOfLinux61};
 use driver::Driver;
@@ -109,6 +111,7 @@ fn for_each_config(mut run: impl FnMut(&Config)) {
 
 conformance! {
     all [
+        chaos::anything_may_happen_at_any_time,
         streams::a_line_is_echoed,
         streams::many_small_messages_keep_their_order,
         streams::bytes_that_came_before_open_are_received,
@@ -181,4 +184,13 @@ conformance! {
         listeners::a_port_in_use_is_noticed,
         listeners::clients_connect_from_a_reactor,
     ]
+}
+
+#[test]
+fn anything_may_happen_in_a_simulation_with_all_faults() {
+    bed::seeds().for_each(|seed| {
+        let mut driver = Driver::new(SimBed::with_faults(seed, SimFaults::drawn(seed)));
+        chaos::anything_may_happen_at_any_time(&mut driver);
+        assert_eq!(driver.bed.open_sockets(), 0);
+    });
 }

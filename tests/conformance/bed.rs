@@ -22,6 +22,18 @@ pub trait Bed: Sized {
 
     /// So many bytes in place of so many mebibytes: as much as fills what there is to fill.
     const MEBIBYTE: usize = 1 << 20;
+    /// How often to do what is different each time.
+    const ROUNDS: u32 = 10;
+
+    /// What else it depends on.
+    fn seed(&self) -> u64 {
+        0
+    }
+
+    /// Whether connections break without anybody's doing.
+    fn may_break(&self) -> bool {
+        false
+    }
 
     fn reactor(&mut self) -> &mut Self::Reactor;
 
@@ -220,12 +232,21 @@ pub struct SimBed {
 }
 
 impl SimBed {
+    /// Faults that lose nothing; none at all with the first seed.
     pub fn start(seed: u64) -> Self {
-        // The first seed has no faults at all.
         let faults = if seed == 0 { SimFaults::default() } else { SimFaults::harmless(seed) };
+        Self::with_faults(seed, faults)
+    }
+
+    pub fn with_faults(seed: u64, faults: SimFaults) -> Self {
         let network = SimNetwork::new(seed, faults);
         let reactor = network.reactor();
         Self { network, reactor, ports: 0, seed, faults }
+    }
+
+    /// How many connections the server has not closed.
+    pub fn open_sockets(&self) -> usize {
+        self.network.open_sockets()
     }
 }
 
@@ -242,6 +263,15 @@ impl Bed for SimBed {
     type Peer = SimPeer;
 
     const MEBIBYTE: usize = 1 << 16;
+    const ROUNDS: u32 = 1;
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn may_break(&self) -> bool {
+        self.faults.reset > 0 || self.faults.reset_on_close > 0
+    }
 
     fn reactor(&mut self) -> &mut SimReactor {
         &mut self.reactor
