@@ -2,7 +2,8 @@
 //!
 //! Each case runs over epoll, over io_uring as this kernel has it and as Linux 6.1 had it, and on
 //! the simulation under 32 seeds. A backend that is missing is reported as skipped; with
-//! `SOCKEYE_REQUIRE_URING` set that is a failure. `SIM_SEED=7` runs the simulation with that seed.
+//! `SOCKEYE_REQUIRE_URING` set that is a failure. `SIM_SEED=7` runs the simulation with that seed,
+//! and `SIM_SEEDS=1000` with so many.
 #![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_types, reason = "the peers are ordinary sockets")]
@@ -10,6 +11,8 @@
 
 #[path = "conformance/bed.rs"]
 mod bed;
+#[path = "conformance/chaos.rs"]
+mod chaos;
 #[path = "conformance/driver.rs"]
 mod driver;
 #[path = "conformance/life.rs"]
@@ -27,7 +30,7 @@ mod waking;
 
 use std::time::Duration;
 
-use sockeye::reactor::Config;
+use sockeye::reactor::{Config, SimFaults};
 
 use bed::{Epoll, KernelBed, SimBed, Uring, UringOfLinux61};
 use driver::Driver;
@@ -108,6 +111,7 @@ fn for_each_config(mut run: impl FnMut(&Config)) {
 
 conformance! {
     all [
+        chaos::anything_may_happen_at_any_time,
         streams::a_line_is_echoed,
         streams::many_small_messages_keep_their_order,
         streams::bytes_that_came_before_open_are_received,
@@ -180,4 +184,13 @@ conformance! {
         listeners::a_port_in_use_is_noticed,
         listeners::clients_connect_from_a_reactor,
     ]
+}
+
+#[test]
+fn anything_may_happen_in_a_simulation_with_all_faults() {
+    bed::seeds().for_each(|seed| {
+        let mut driver = Driver::new(SimBed::with_faults(seed, SimFaults::drawn(seed)));
+        chaos::anything_may_happen_at_any_time(&mut driver);
+        assert_eq!(driver.bed.open_sockets(), 0);
+    });
 }

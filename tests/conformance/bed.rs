@@ -22,6 +22,18 @@ pub trait Bed: Sized {
 
     /// So many bytes in place of so many mebibytes: as much as fills what there is to fill.
     const MEBIBYTE: usize = 1 << 20;
+    /// How often to do what is different each time.
+    const ROUNDS: u32 = 10;
+
+    /// What else it depends on.
+    fn seed(&self) -> u64 {
+        0
+    }
+
+    /// Whether connections break without anybody's doing.
+    fn may_break(&self) -> bool {
+        false
+    }
 
     fn reactor(&mut self) -> &mut Self::Reactor;
 
@@ -220,12 +232,21 @@ pub struct SimBed {
 }
 
 impl SimBed {
+    /// Faults that lose nothing; none at all with the first seed.
     pub fn start(seed: u64) -> Self {
-        // The first seed has no faults at all.
         let faults = if seed == 0 { SimFaults::default() } else { SimFaults::harmless(seed) };
+        Self::with_faults(seed, faults)
+    }
+
+    pub fn with_faults(seed: u64, faults: SimFaults) -> Self {
         let network = SimNetwork::new(seed, faults);
         let reactor = network.reactor();
         Self { network, reactor, ports: 0, seed, faults }
+    }
+
+    /// How many connections the server has not closed.
+    pub fn open_sockets(&self) -> usize {
+        self.network.open_sockets()
     }
 }
 
@@ -242,6 +263,15 @@ impl Bed for SimBed {
     type Peer = SimPeer;
 
     const MEBIBYTE: usize = 1 << 16;
+    const ROUNDS: u32 = 1;
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn may_break(&self) -> bool {
+        self.faults.reset > 0 || self.faults.reset_on_close > 0
+    }
 
     fn reactor(&mut self) -> &mut SimReactor {
         &mut self.reactor
@@ -300,14 +330,15 @@ impl Peer for SimPeer {
     }
 }
 
-/// The seeds to run with: one if `SIM_SEED` names it.
+/// The seeds to run with: the one that `SIM_SEED` names, or as many as `SIM_SEEDS` says.
 pub fn seeds() -> std::ops::Range<u64> {
-    match std::env::var("SIM_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("SIM_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..32,
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    };
+    match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(32),
     }
 }
 

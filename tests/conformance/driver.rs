@@ -184,9 +184,12 @@ impl<B: Bed> Driver<B> {
     pub fn fill(&mut self, key: Key) -> Vec<u8> {
         let mut all = Vec::new();
         while !self.sockets[&key].blocked {
-            let bytes = pattern(all.len(), 100_000);
-            self.send(key, &bytes);
-            all.extend(bytes);
+            // Mostly sizes that a ring sends in batches, and some that it sends at once.
+            for size in [9_001, 1_001, 12_001, 50_001, 10_001, 3] {
+                let bytes = pattern(all.len(), size);
+                self.send(key, &bytes);
+                all.extend(bytes);
+            }
             self.turn();
             assert!(all.len() < 64 << 20, "nothing blocks");
         }
