@@ -135,6 +135,7 @@ conformance! {
         slow_peers::a_large_echo_is_complete,
         slow_peers::several_sends_come_back_in_order,
         slow_peers::several_sends_before_the_first_refusal_come_back_at_once,
+        slow_peers::what_came_back_is_told_with_what_was_sent_since,
         slow_peers::what_is_sent_before_writable_is_heard_overtakes_nothing,
         slow_peers::is_blocked_tells_at_once,
         slow_peers::other_sockets_are_not_held_up,
@@ -173,12 +174,15 @@ conformance! {
     ]
     kernel [
         waking::another_thread_ends_a_wait,
+        waking::a_timeout_may_be_as_long_as_there_is,
         waking::no_wake_up_of_many_threads_is_lost,
         waking::a_wait_with_nothing_to_do_sleeps_until_its_timeout,
         waking::an_echo_needs_no_timeout,
         waking::a_close_needs_no_timeout,
         listeners::tcp_over_both_versions_of_ip,
+        listeners::peers_over_both_versions_have_their_own_address,
         listeners::unix_sockets,
+        listeners::a_busy_unix_listener_is_not_abandoned,
         listeners::workers_share_a_unix_socket,
         listeners::the_port_is_free_after_unlisten,
         listeners::a_port_in_use_is_noticed,

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, io, os::fd::AsRawFd, sync::Arc, time::Duration}
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
 use super::{
-    Completion, Config, Listener, Reactor, Socket, Waker,
+    Completion, Config, Listener, MAX_WAIT, Reactor, Socket, Waker,
     entries::Entries,
     is_passing_accept_error,
     put_off::PutOff,
@@ -248,10 +248,14 @@ impl EpollReactor {
     fn made(&mut self, made: Made) -> Option<Completion<'static, Socket>> {
         Some(match made {
             Made::Unsent { key } => {
+                // What was put off comes back with it, and not behind what is sent later.
+                self.make_sends();
                 let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
                 Completion::Unsent { key, rest, error }
             }
             Made::Writable { key } => {
+                // What was put off while there was no room comes back, too.
+                self.make_sends();
                 let entry = self.sockets.get_mut(key)?;
                 if entry.unsent.is_waiting() {
                     // It stands in the queue already, and is to be told first.
@@ -389,6 +393,7 @@ impl Reactor for EpollReactor {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| timeout.min(MAX_WAIT));
         self.make_sends();
         self.ready.extend(self.again.drain(..));
         if !self.ready.is_empty() || !self.queue.is_empty() {

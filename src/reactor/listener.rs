@@ -170,11 +170,12 @@ impl Drop for BoundPath {
     }
 }
 
+/// Whether a socket stands there that nobody listens at any more.
 fn is_abandoned(path: &Path, target: &SockAddr) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
-    is_socket
-        && Socket2::new(Domain::UNIX, Type::STREAM, None)
-            .is_ok_and(|probe| probe.connect(target).is_err_and(refused))
+    // Without waiting: whoever lets others wait is there.
+    let probe = Socket2::new(Domain::UNIX, Type::STREAM.nonblocking(), None);
+    is_socket && probe.is_ok_and(|probe| probe.connect(target).is_err_and(refused))
 }

@@ -238,6 +238,9 @@ impl std::fmt::Debug for Waker {
 /// At most this many bytes are received from one socket before its owner has seen them.
 pub const MAX_RECEIVE_AHEAD: usize = 64 << 10;
 
+/// No `wait` takes longer: kernels count in units that a longer time does not fit in.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
 /// How a kernel backend is set up.
 #[derive(Debug, Clone)]
 pub struct Config {

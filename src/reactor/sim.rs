@@ -150,7 +150,8 @@ impl SimReactor {
         }
         self.network.state().note_request(self.number);
         // What comes back is told as a whole: nothing is left behind once something came back.
-        let settled = self.sockets.get_mut(key).is_some_and(|entry| entry.blocked);
+        let refuses = |entry: &mut Entry| entry.blocked || entry.unsent.has_failed();
+        let settled = self.sockets.get_mut(key).is_some_and(refuses);
         self.pending.push((key, request));
         if settled || !self.happens(|faults| faults.late_send) {
             self.settle();
@@ -559,6 +560,11 @@ mod tests {
         assert_eq!(reactor.now(), Duration::ZERO);
         told(&mut reactor, Duration::ZERO);
         assert_eq!(reactor.now(), Duration::from_secs(1));
+        network.set_runs_by_itself(true);
+        assert!(told(&mut reactor, Duration::MAX).is_empty());
+        assert_eq!(reactor.now(), Duration::from_secs(1));
+        assert!(told(&mut reactor, Duration::from_secs(2)).is_empty());
+        assert_eq!(reactor.now(), Duration::from_secs(3));
     }
 
     #[test]

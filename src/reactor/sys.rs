@@ -277,7 +277,8 @@ fn address(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
             // SAFETY: the family says that this is a `sockaddr_in6`, which is smaller.
             let v6 = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-            Some(SocketAddr::new(IpAddr::V6(ip), u16::from_be(v6.sin6_port)))
+            // A peer over IPv4 is one, even if an IPv6 socket has accepted it.
+            Some(SocketAddr::new(ip.to_canonical(), u16::from_be(v6.sin6_port)))
         }
         _ => None,
     }

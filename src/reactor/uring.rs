@@ -16,7 +16,7 @@ use std::{collections::VecDeque, io, os::fd::AsRawFd, sync::Arc, time::Duration}
 use io_uring::{opcode, squeue, types};
 
 use super::{
-    Completion, Config, Listener, Reactor, Socket, Waker,
+    Completion, Config, Listener, MAX_WAIT, Reactor, Socket, Waker,
     batch::Batch,
     buffers::{BufferRing, Piece},
     entries::Entries,
@@ -355,6 +355,7 @@ impl Reactor for UringReactor {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = timeout.map(|timeout| timeout.min(MAX_WAIT));
         self.take_back_lent();
         self.receive_on();
         if self.has_news() || !self.ending.is_empty() {

@@ -2,7 +2,7 @@
 //! here is checked that bytes arrive in order, all of them where nobody broke off, and that every
 //! key is closed in the end.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use sockeye::{
     base::{Key, Shared},
@@ -48,8 +48,11 @@ fn run<B: Bed>(driver: &mut Driver<B>, random: &mut SimRandom, first_generation:
             }
             Some((key, ends)) => act(driver, random, *key, ends),
         }
-        if random.below(3) == 0 {
-            driver.turn_for(std::time::Duration::ZERO);
+        match random.below(8) {
+            0..2 => driver.turn_for(Duration::ZERO),
+            2 => driver.wait(Duration::ZERO),
+            3..5 => drop(driver.note_next()),
+            _ => {}
         }
         note_breaks(driver, &mut slots);
         slots.retain(|_, (key, ends)| {

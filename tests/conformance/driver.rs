@@ -143,9 +143,14 @@ impl<B: Bed> Driver<B> {
     }
 
     pub fn turn_for(&mut self, timeout: Duration) {
+        self.wait(timeout);
+        while self.note_next() {}
+    }
+
+    /// A turn without its completions.
+    pub fn wait(&mut self, timeout: Duration) {
         self.bed.pause_between_turns();
         self.bed.reactor().wait(Some(timeout)).unwrap();
-        while self.note_next() {}
     }
 
     pub fn turns(&mut self, count: usize) {
@@ -206,7 +211,8 @@ impl<B: Bed> Driver<B> {
         assert_same(&got, expected);
     }
 
-    fn note_next(&mut self) -> bool {
+    /// One completion. False: there is none.
+    pub fn note_next(&mut self) -> bool {
         let Some(completion) = self.bed.reactor().next() else { return false };
         self.completions += 1;
         match completion {

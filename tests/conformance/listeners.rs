@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::{Domain, SockAddr, Type};
 use sockeye::reactor::{Address, Completion, Config, Listener, Reactor};
 
 use crate::{
@@ -155,6 +156,23 @@ pub fn tcp_over_both_versions_of_ip<B: Backend>(config: &Config) {
     }
 }
 
+pub fn peers_over_both_versions_have_their_own_address<B: Backend>(config: &Config) {
+    let Some(mut bed) = KernelBed::<B>::start(config) else { return };
+    let listener = match Listener::bind(&"[::]:0".parse().unwrap(), 16) {
+        Ok(listener) => listener,
+        Err(error) => return eprintln!("skipped: no IPv6 here: {error}"),
+    };
+    let Address::Tcp(bound) = *listener.address() else { panic!("asked for TCP") };
+    bed.reactor().listen(0, listener).unwrap();
+    let peer = match TcpStream::connect(("127.0.0.1", bound.port())) {
+        Ok(peer) => peer,
+        Err(error) => return eprintln!("skipped: IPv6 sockets are for IPv6 only here: {error}"),
+    };
+    let local = peer.local_addr().unwrap();
+    assert!(local.is_ipv4());
+    assert_eq!(serve(bed.reactor(), peer), Some(local));
+}
+
 /// A path that no other test uses.
 fn socket_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("sockeye-{}-{name}", std::process::id()))
@@ -181,6 +199,25 @@ pub fn unix_sockets<B: Backend>(config: &Config) {
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     std::fs::remove_file(&path).unwrap();
+}
+
+pub fn a_busy_unix_listener_is_not_abandoned<B: Backend>(config: &Config) {
+    let Some(_bed) = KernelBed::<B>::start(config) else { return };
+    let path = socket_path(&format!("busy-{}", std::any::type_name::<B>()));
+    let address = Address::Unix(path.clone());
+    let _listener = Listener::bind(&address, 1).unwrap();
+    // So many wait to be accepted that a connect would wait, too.
+    let target = SockAddr::unix(&path).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        match socket.connect(&target) {
+            Ok(()) => waiting.push(socket),
+            Err(error) => break assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    assert_eq!(Listener::bind(&address, 1).unwrap_err().kind(), ErrorKind::AddrInUse);
 }
 
 pub fn workers_share_a_unix_socket<B: Backend>(config: &Config) {

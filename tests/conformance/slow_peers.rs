@@ -106,6 +106,25 @@ pub fn several_sends_before_the_first_refusal_come_back_at_once<B: Bed>(driver: 
     driver.expect(&mut peer, &all);
 }
 
+pub fn what_came_back_is_told_with_what_was_sent_since<B: Bed>(driver: &mut Driver<B>) {
+    driver.bed.refuse_only_when_full();
+    let mut peer = driver.open(key(0));
+    for round in 0..5 {
+        let mut all = pattern(round, 8 * B::MEBIBYTE);
+        driver.send(key(0), &all);
+        driver.send(key(0), b"small");
+        all.extend_from_slice(b"small");
+        // Its owner may hear of the first before the turn ends. The driver checks that nothing
+        // comes later.
+        while driver.note_next() {}
+        driver.send(key(0), b"the next one");
+        all.extend_from_slice(b"the next one");
+        driver.turns(3);
+        driver.expect(&mut peer, &all);
+        driver.until_sent(key(0));
+    }
+}
+
 pub fn what_is_sent_before_writable_is_heard_overtakes_nothing<B: Bed>(driver: &mut Driver<B>) {
     driver.bed.refuse_only_when_full();
     let mut peer = driver.open(key(0));
@@ -124,6 +143,7 @@ pub fn what_is_sent_before_writable_is_heard_overtakes_nothing<B: Bed>(driver: &
     driver.bed.reactor().send(key(0), &mut later);
     all.extend(b"later");
     driver.holds_back = true;
+    while driver.note_next() {}
     driver.until("Writable", |driver| driver.sockets[&key(0)].writables > 0);
     let seen = driver.sockets.get_mut(&key(0)).unwrap();
     came_back.append_outbox(std::mem::take(&mut seen.waiting));

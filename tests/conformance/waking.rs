@@ -58,6 +58,30 @@ pub fn another_thread_ends_a_wait<B: Backend>(config: &Config) {
     }
 }
 
+pub fn a_timeout_may_be_as_long_as_there_is<B: Backend>(config: &Config) {
+    let Some(mut bed) = KernelBed::<B>::start(config) else { return };
+    let reactor = bed.reactor();
+    let day = Duration::from_secs(24 * 3600);
+    // Among them those that wrap to nothing when they are counted in milliseconds.
+    for timeout in [Duration::MAX, 100 * 365 * day, Duration::from_millis(1 << 32), 50 * day] {
+        let waker = reactor.waker();
+        let thread = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            waker.wake();
+        });
+        let mut waits = 0;
+        loop {
+            reactor.wait(Some(timeout)).unwrap();
+            waits += 1;
+            if reactor.next().is_some() {
+                break;
+            }
+        }
+        assert!(waits < 5, "{waits} waits in 20 ms");
+        thread.join().unwrap();
+    }
+}
+
 pub fn no_wake_up_of_many_threads_is_lost<B: Backend>(config: &Config) {
     use std::sync::{
         Arc,

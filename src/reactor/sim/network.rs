@@ -413,7 +413,7 @@ impl State {
 
     /// A reactor has found nothing to do. True if the clock has moved, so that there may be now.
     pub(super) fn rest(&mut self, reactor: usize, timeout: Option<Duration>) -> bool {
-        let until = timeout.map(|timeout| self.now + timeout);
+        let until = timeout.and_then(|timeout| self.now.checked_add(timeout));
         let rest = &mut self.reactors[reactor];
         (rest.at_rest, rest.until) = (true, until);
         if !self.runs_by_itself || !self.all_rest() {
