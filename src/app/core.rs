@@ -519,6 +519,10 @@ impl Core {
     fn enter_stage(&mut self, key: Key, stage: Stage) {
         let deadline = self.connections.now().after(self.limits.close_timeout);
         let Some(connection) = self.connections.get_mut(key) else { return };
+        // What is to be dropped, or has been, stays so: leaving its topics may have overflowed it.
+        if matches!(connection.stage, Stage::Aborting | Stage::Closed) {
+            return;
+        }
         connection.stage = stage;
         connection.deadline = deadline;
         // Whoever is being closed is read from, so that the end is noticed.

@@ -42,6 +42,8 @@ pub struct Book {
     pub pending: Vec<(usize, PendingUpgrade<usize>)>,
     /// Published elsewhere, and on the way to each worker.
     pub letters: Vec<VecDeque<Letter>>,
+    // What letters have brought, if they may be read later than the model thinks.
+    posted: BTreeSet<Vec<u8>>,
     pub failures: Vec<String>,
     pub events: Option<VecDeque<String>>,
     pub is_settling: bool,
@@ -77,6 +79,7 @@ pub struct Socket {
     pub dropped: (u64, u64),
     /// As found out by the peer.
     pub missing: (u64, u64),
+    got_posted: BTreeSet<Vec<u8>>,
     pub had_perhaps: bool,
     /// The peer has sent what ends the connection, or has begun to.
     pub has_last_word: bool,
@@ -161,6 +164,7 @@ impl Book {
             counts: vec![Counts::default(); options.workers],
             pending: Vec::new(),
             letters: vec![VecDeque::new(); options.workers],
+            posted: BTreeSet::new(),
             failures: Vec::new(),
             events: None,
             is_settling: false,
@@ -501,7 +505,11 @@ impl Book {
         for socket in self.sockets.iter_mut().filter(|socket| socket.worker == worker) {
             socket.taken_before_turn = socket.peer.as_ref().map_or(0, SimPeer::taken_bytes);
         }
+        let small_turns = self.options.has_small_turns();
         for letter in std::mem::take(&mut self.letters[worker]) {
+            if small_turns {
+                self.posted.insert(letter.payload.clone());
+            }
             for number in 0..self.sockets.len() {
                 let socket = &self.sockets[number];
                 let is_for_it = match letter.to {
@@ -510,7 +518,7 @@ impl Book {
                 };
                 if socket.worker == worker && is_for_it {
                     let (first, payload) = (letter.first, letter.payload.clone());
-                    let need = match self.options.has_small_mailbox() {
+                    let need = match self.options.has_small_mailbox() || small_turns {
                         true => Need::Perhaps,
                         false => Need::MayDrop,
                     };
@@ -547,6 +555,11 @@ impl Book {
         self.note(|| format!("c{number} gets {first:#x} {}", text(payload)));
         let socket = &mut self.sockets[number];
         let is_it = |expected: &Expected| expected.first == first && expected.payload == payload;
+        // Who has subscribed before a letter is read gets it. Not twice.
+        if self.posted.contains(payload) {
+            let is_new = socket.got_posted.insert(payload.to_vec());
+            return self.check(is_new, || format!("c{number} got {} twice", text(payload)));
+        }
         for queue in &mut socket.queues {
             let passable = queue.iter().take_while(|expected| expected.need != Need::Must).count();
             let Some(at) = queue.iter().take(passable + 1).position(is_it) else { continue };
@@ -640,6 +653,7 @@ impl Socket {
             taken_before_turn: 0,
             dropped: (0, 0),
             missing: (0, 0),
+            got_posted: BTreeSet::new(),
             had_perhaps: false,
             has_last_word: false,
         }

@@ -65,6 +65,11 @@ impl Options {
         self.faults.reset > 0 || self.faults.reset_on_close > 0
     }
 
+    /// Whether turns are so small that letters may wait for the next one.
+    pub fn has_small_turns(&self) -> bool {
+        self.limits.topics.max_pending_messages < 100
+    }
+
     /// Whether messages between workers may be refused.
     pub fn has_small_mailbox(&self) -> bool {
         self.limits.max_mailbox_bytes < 1 << 20
