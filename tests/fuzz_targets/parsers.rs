@@ -84,10 +84,14 @@ fn decode(pieces: &[&[u8]], setting: &Setting) -> Vec<Frame> {
                 Ok(step) => step,
                 Err(error) => {
                     assert_eq!(decoder.next(&mut [], &setting.limits).err(), Some(error));
-                    // A compressed text may be broken in both ways. Which is seen first depends on
-                    // the cuts; both are 1007.
+                    // A compressed message may be broken in several ways: no data, no text, too
+                    // long. Which is seen first depends on the cuts.
                     let error = match error {
-                        ws::Error::InvalidDeflate => ws::Error::InvalidUtf8,
+                        ws::Error::InvalidDeflate | ws::Error::MessageTooLong
+                            if setting.deflates =>
+                        {
+                            ws::Error::InvalidUtf8
+                        }
                         other => other,
                     };
                     meaning.frames.push(Frame::Fault(error));
