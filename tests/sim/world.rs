@@ -292,7 +292,11 @@ impl World {
 
     fn check_accounts(&mut self) {
         for number in 0..self.clients.len() {
-            let is_open = book(|book| book.sockets[number].stage == Stage::Open);
+            // Nothing is owed to a peer that has gone, whether the server has noticed or not.
+            let is_open = book(|book| {
+                let socket = &book.sockets[number];
+                socket.stage == Stage::Open && socket.peer.is_some()
+            });
             if is_open {
                 book(|book| book.settle_account(number));
             }
