@@ -35,7 +35,7 @@ const REGRESSIONS: &[u64] = &[
     74_533,
 ];
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 1000;
 
 #[test]
 fn every_byte_is_as_the_model_says() {
