@@ -7,14 +7,14 @@ use slab::Slab;
 use super::{Context, Core, Remote, Request, Responder, Response, SocketId, upgrade::Ticket};
 use crate::{
     base::Key,
-    http::{BodySize, Coding, Date, ResponseError, ResponseWriter},
+    http::{BodySize, Coding, Date, ResponseError, ResponseWriter, Trailers},
 };
 
 /// What an application does with the requests of one route, if their bodies or those of its
 /// responses are to be handled in pieces.
 ///
 /// Each worker has a handler of its own. Calls for one exchange are in the order of events:
-/// `request`, pieces of `body`, `end`, and `writable` in between. It is over when the response is
+/// `request`, pieces of `body`, perhaps `trailers`, `end`, and `writable` in between. It is over when the response is
 /// complete; if the client goes before, `aborted` is called.
 ///
 /// ```
@@ -60,6 +60,11 @@ pub trait HttpHandler: 'static {
     /// client, [`pause`](HttpExchange::pause).
     fn body(&mut self, exchange: &mut HttpExchange<'_, Self::Data>, piece: &[u8]) {
         let _ = (exchange, piece);
+    }
+
+    /// The fields behind a body in chunks have arrived, if it has any.
+    fn trailers(&mut self, exchange: &mut HttpExchange<'_, Self::Data>, trailers: Trailers<'_>) {
+        let _ = (exchange, trailers);
     }
 
     /// The request is complete. Respond now, or begin to, or keep a
@@ -159,7 +164,8 @@ impl<D> HttpExchange<'_, D> {
     /// announced, and has to be kept; without one the body is sent in chunks.
     ///
     /// # Errors
-    /// [`ResponseError`], and nothing has been sent.
+    /// [`ResponseError`], and nothing has been sent. A header beyond
+    /// [`Limits::max_response_header_bytes`](crate::Limits) is one.
     pub fn begin(&mut self, head: &Response, length: Option<u64>) -> Result<(), ResponseError> {
         let Desk { core, date, key, progress, .. } = &mut self.desk;
         if progress.coding.is_some() || progress.is_over || progress.response.is_some() {
@@ -167,6 +173,9 @@ impl<D> HttpExchange<'_, D> {
         }
         let size = length.map_or(BodySize::Unknown, BodySize::Known);
         let Some(connection) = core.connections.get(*key) else { return Ok(()) };
+        if head.header_bytes() > core.limits.max_response_header_bytes {
+            return Err(ResponseError::HeaderTooLong);
+        }
         let exchange = connection.exchange;
         let Some(outbox) = core.connections.outbox(*key) else { return Ok(()) };
         let coding = head.begin(size, &mut ResponseWriter::new(outbox, date, exchange))?;
@@ -288,6 +297,7 @@ pub(super) trait Handled {
     /// The response, or where the data of the exchange is.
     fn request(&mut self, request: &Request<'_>) -> Result<usize, Response>;
     fn body(&mut self, desk: Desk<'_>, slot: usize, piece: &[u8]);
+    fn trailers(&mut self, desk: Desk<'_>, slot: usize, trailers: Trailers<'_>);
     fn end(&mut self, desk: Desk<'_>, slot: usize);
     fn writable(&mut self, desk: Desk<'_>, slot: usize);
     fn aborted(&mut self, core: &mut Core, slot: usize);
@@ -331,6 +341,10 @@ impl<H: HttpHandler> Handled for HttpRoute<H> {
 
     fn body(&mut self, desk: Desk<'_>, slot: usize, piece: &[u8]) {
         self.with(desk, slot, |handler, exchange| handler.body(exchange, piece));
+    }
+
+    fn trailers(&mut self, desk: Desk<'_>, slot: usize, trailers: Trailers<'_>) {
+        self.with(desk, slot, |handler, exchange| handler.trailers(exchange, trailers));
     }
 
     fn end(&mut self, desk: Desk<'_>, slot: usize) {

@@ -11,6 +11,7 @@
 mod auth;
 mod backend;
 mod body_source;
+mod body_writer;
 mod builder;
 mod compression;
 mod config;
@@ -45,6 +46,7 @@ pub use self::core::Core;
 pub use auth::{BasicAuth, BearerAuth, Tickets};
 pub use backend::Backend;
 pub use body_source::BodySource;
+pub use body_writer::{BodyWriter, WriteError};
 pub use builder::App;
 pub use compression::{CompressionConfig, Compressor, Decompressor};
 pub use config::{Origin, WebSocketConfig};

@@ -68,6 +68,8 @@ pub(super) enum Letter {
     Abort { id: SocketId },
     /// Answer a request for a WebSocket.
     Answer { ticket: Ticket, verdict: AnyVerdict },
+    /// There is something to take from the writer of a response.
+    Written { ticket: Ticket },
     /// Call a function of the application.
     Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
     /// Call a function of the application with the handler of this type.
@@ -303,6 +305,7 @@ impl fmt::Debug for Letter {
             Self::Close { .. } => "Close",
             Self::Abort { .. } => "Abort",
             Self::Answer { .. } => "Answer",
+            Self::Written { .. } => "Written",
             Self::Run(_) => "Run",
             Self::RunWith { .. } => "RunWith",
             Self::Shutdown { .. } => "Shutdown",

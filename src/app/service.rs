@@ -2,7 +2,8 @@
 //!
 //! Everything here is independent of the reactor. `exchange` answers requests, `active` those that
 //! take longer, `handshake` those for WebSockets; `frames` brings events of WebSockets to their
-//! handlers, `letters` does what other threads ask for, `expiry` what time asks for.
+//! handlers, `written` sends what other threads write, `letters` does what these ask for, `expiry`
+//! what time asks for.
 
 use std::{
     collections::HashMap,
@@ -30,6 +31,7 @@ mod expiry;
 mod frames;
 mod handshake;
 mod letters;
+mod written;
 
 use active::Active;
 pub use audit::Audit;

@@ -179,6 +179,13 @@ fn transcript(pieces: &[&[u8]], limits: &http::Limits) -> Vec<String> {
                     assert!(!data.is_empty());
                     body.extend_from_slice(data);
                 }
+                Some(http::Event::Trailers(trailers)) => {
+                    let fields: Vec<_> = trailers.iter().collect();
+                    assert!(fields.len() <= limits.max_field_count);
+                    assert!(trailers.first("content-length").is_none());
+                    words.push(format!("trailers {fields:?}"));
+                    assert!(decoder.is_at_end());
+                }
                 Some(http::Event::End) => {
                     assert!(body.len() as u64 <= limits.max_body_bytes);
                     words.push(format!("end {:?}", std::mem::take(&mut body)));

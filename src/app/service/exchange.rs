@@ -14,7 +14,7 @@ use crate::{
     conn::{Protocol, Stage},
     http::{
         self, BodyLength, Event, HeaderSlots, NoMatch, Parameters, RequestHead, ResponseWriter,
-        Status,
+        Status, Trailers,
     },
     ws::{self, Opening},
 };
@@ -64,6 +64,7 @@ impl Service {
                     }
                 }
                 Some(Event::Body(piece)) => self.body(key, piece),
+                Some(Event::Trailers(trailers)) => self.trailers(key, trailers),
                 Some(Event::End) => {
                     limits.max_body_bytes = u64::MAX;
                     self.request_complete(key);
@@ -222,7 +223,7 @@ impl Service {
         (page, skip): (u16, usize),
         is_awaited: bool,
     ) {
-        let collected = Collected { page, skip, head: head.bytes().into(), body: Vec::new() };
+        let collected = Collected { page, skip, head: head.bytes().into(), ..Collected::default() };
         self.begin_exchange(key, State::Collecting(collected));
         self.invite_body(key, head, is_awaited);
     }
@@ -373,6 +374,7 @@ pub(super) fn request_of<'a>(
         proxies: core.proxies.as_ref(),
         remote: &core.remote,
         worker: core.worker,
+        trailers: Trailers::default(),
     }
 }
 
