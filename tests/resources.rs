@@ -122,6 +122,10 @@ fn the_server() {
             .get("/websockets", |request| {
                 Response::text(request.remote().total_stats().websockets.to_string())
             })
+            .get("/page/:length", |request| {
+                let length = request.parameter("length").unwrap_or_default();
+                Response::text("x".repeat(length.parse().unwrap_or(0)))
+            })
             .websocket_with("/idle", config.clone(), Puppet::new(&Log::off()))
             .websocket_with("/*", patient.clone(), Puppet::new(&Log::off()))
     };
@@ -154,6 +158,7 @@ macro_rules! cases {
 cases!(
     descriptors_run_out,
     floods_cost_a_bounded_amount,
+    pipelined_requests_cost_a_bounded_amount,
     slow_readers_cost_a_bounded_amount,
     a_thousand_vanish,
 );
@@ -242,6 +247,33 @@ fn floods_cost_a_bounded_amount(backend: &str) {
         let mut peer = peers.remove(0);
         for _ in 0..8_000_000 / length {
             assert_eq!(peer.frame().payload.len(), length);
+        }
+    }
+}
+
+fn pipelined_requests_cost_a_bounded_amount(backend: &str) {
+    let Some(process) = Process::start(backend, 1000) else { return };
+    process.websockets();
+    for length in [0, 1000, 20_000] {
+        let count = 40;
+        let request = get(&format!("/page/{length}"), "");
+        let number = 4_000_000 / request.len();
+        let mut peers: Vec<Peer> =
+            (0..count).map(|_| Peer::real(process.address, Some(8 << 10))).collect();
+        let before = settled_memory(&process);
+        for peer in &mut peers {
+            peer.pour(request.repeat(number));
+        }
+        let cost = settled_memory(&process).saturating_sub(before) / count;
+        // 64 KiB of answers, and one more; what has been received waits as the bytes it is: 64 KiB
+        // and a receive at most.
+        let most = (3 * 64 << 10) + length as u64;
+        assert!(cost <= most, "{cost} bytes for each client, and answers of {length}");
+        eprintln!("{cost} bytes for each client, and answers of {length}");
+        // And nothing is lost.
+        let mut peer = peers.remove(0);
+        for _ in 0..number.min(20_000_000 / (length + 100)) {
+            assert_eq!(peer.response().body.len(), length);
         }
     }
 }

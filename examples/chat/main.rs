@@ -85,6 +85,11 @@ fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.chars().count()) && !name.contains(char::is_control)
 }
 
+/// What `--help` says.
+const ABOUT: &str = "A chat with rooms, on a page that the server brings along";
+/// Where a WebSocket is opened.
+const SOCKET: &str = "/chat?name=NAME&room=ROOM";
+
 fn main() -> ExitCode {
     options::Options::parse().serve(|options| {
         let mut config = options.websocket_config();

@@ -11,7 +11,6 @@ use std::{fmt, io};
 /// assert!(matches!(error, Error::Listen { .. }));
 /// assert!(error.to_string().contains("HOST:PORT"));
 /// ```
-#[derive(Debug)]
 pub enum Error {
     /// A route, a limit or another setting with which no server can work.
     Config(String),
@@ -36,13 +35,24 @@ impl fmt::Display for Error {
         match self {
             Self::Config(text) => f.write_str(text),
             Self::Listen { address, source } => {
-                write!(f, "cannot listen on {address}: {source}{}", hint(source))
+                let hint = match address.starts_with("unix:") {
+                    true => unix_hint(source),
+                    false => hint(source),
+                };
+                write!(f, "cannot listen on {address}: {source}{hint}")
             }
             Self::Backend(source) => {
                 write!(f, "{source}; choose the backend `auto` to fall back to epoll")
             }
             Self::Worker(source) => write!(f, "a worker cannot go on: {source}{}", hint(source)),
         }
+    }
+}
+
+/// As [`Display`](fmt::Display): what a `main` prints that returns this error.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -63,11 +73,23 @@ fn hint(error: &io::Error) -> &'static str {
             "; another process listens there: stop it, or choose another port (0 for any)"
         }
         io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 and paths of others need the right to use them: \
-            choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE"
+            "; ports below 1024 need the right to use them: choose one from 1024 on, or grant \
+            CAP_NET_BIND_SERVICE"
         }
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
         _ if error.raw_os_error() == Some(libc::EMFILE) => "; raise the limit with `ulimit -n`",
         _ => "",
+    }
+}
+
+fn unix_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another process listens there: stop it, or choose another path"
+        }
+        io::ErrorKind::PermissionDenied => "; this user may not write to the folder",
+        io::ErrorKind::NotFound => "; create the folder first",
+        io::ErrorKind::InvalidInput => "; at most 107 bytes",
+        _ => hint(error),
     }
 }

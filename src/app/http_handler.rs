@@ -53,6 +53,12 @@ pub trait HttpHandler: 'static {
         None
     }
 
+    /// Whether a body has to announce its length: if it comes in chunks, it is answered with 411.
+    /// For handlers that hand bodies on to something that wants to know.
+    fn requires_length(&self) -> bool {
+        false
+    }
+
     /// The head of a request has arrived.
     fn request(&mut self, request: &Request<'_>) -> Reply<Self::Data>;
 
@@ -294,6 +300,7 @@ fn is_head(core: &Core, key: Key) -> bool {
 /// A handler's route as the worker sees it.
 pub(super) trait Handled {
     fn max_body_bytes(&self) -> Option<u64>;
+    fn requires_length(&self) -> bool;
     /// The response, or where the data of the exchange is.
     fn request(&mut self, request: &Request<'_>) -> Result<usize, Response>;
     fn body(&mut self, desk: Desk<'_>, slot: usize, piece: &[u8]);
@@ -330,6 +337,10 @@ impl<H: HttpHandler> HttpRoute<H> {
 impl<H: HttpHandler> Handled for HttpRoute<H> {
     fn max_body_bytes(&self) -> Option<u64> {
         self.handler.max_body_bytes()
+    }
+
+    fn requires_length(&self) -> bool {
+        self.handler.requires_length()
     }
 
     fn request(&mut self, request: &Request<'_>) -> Result<usize, Response> {

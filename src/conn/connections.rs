@@ -12,7 +12,7 @@
 
 use std::mem;
 
-use super::{Connection, Stage};
+use super::{Connection, Protocol, Stage};
 use crate::{
     base::{Key, KeyedSlab, Outbox, SlabFull, Tick, TimerWheel},
     reactor::Reactor,
@@ -92,6 +92,22 @@ impl Connections {
         self.slab.is_empty()
     }
 
+    /// Whether this connection is between two requests, and everything sent to it has long been
+    /// the kernel's: it may be closed at once, and nothing is lost.
+    #[must_use]
+    pub fn is_at_rest(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|connection| {
+            let is_idle = matches!(&connection.protocol, Protocol::Http(d) if d.is_idle());
+            is_idle
+                && connection.stage == Stage::Http
+                && !connection.has_exchange
+                && !connection.is_blocked
+                && connection.queued_bytes() == 0
+                && connection.stashed_bytes() == 0
+                && self.turn.wrapping_sub(connection.sent_in_turn) > 1
+        })
+    }
+
     /// All keys.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         self.slab.iter().map(|(key, _)| key)
@@ -163,9 +179,16 @@ impl Connections {
         if produced < FULL_TURN_BYTES {
             return connection.may_decode().then_some(connection.stage);
         }
-        connection.is_full = true;
-        self.await_settled(key);
+        self.fill(key);
         None
+    }
+
+    /// Enough has been produced for this connection: nothing is decoded until that has settled.
+    pub fn fill(&mut self, key: Key) {
+        if let Some(connection) = self.slab.get_mut(key) {
+            connection.is_full = true;
+            self.await_settled(key);
+        }
     }
 
     /// The cork, if this connection is the corked one and nothing speaks against appending so many

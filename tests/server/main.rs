@@ -26,3 +26,4 @@ mod remote;
 mod shutdown;
 mod topics;
 mod upgrade;
+mod written;

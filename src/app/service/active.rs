@@ -237,7 +237,7 @@ impl Service {
                     return self.respond(key, response);
                 }
             };
-            let request = request_of(&self.core, key, head, found.parameters);
+            let request = request_of(&self.core, key, &head, found.parameters);
             let request = Request { trailers: Trailers::of(&trailers), ..request };
             let response = match &mut self.pages[usize::from(*found.value)] {
                 Page::Collecting { answer, .. } => {

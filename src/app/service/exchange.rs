@@ -33,6 +33,7 @@ impl Service {
             Phase::Body => self.max_body_bytes(key, has_exchange),
             Phase::Idle | Phase::Head => u64::MAX,
         };
+        let max_count = self.core.limits.max_pipelined_requests;
         let (mut done, mut count) = (0, 0);
         loop {
             let mut slots = HeaderSlots::new();
@@ -57,10 +58,14 @@ impl Service {
                     if taken > 0 {
                         done += taken;
                         decoder.skip_body();
-                    } else if decoder.is_in_body() {
-                        let has_exchange =
-                            self.core.connections.get(key).is_some_and(|c| c.has_exchange);
+                    }
+                    let has_exchange =
+                        self.core.connections.get(key).is_some_and(|c| c.has_exchange);
+                    if decoder.is_in_body() {
                         limits.max_body_bytes = self.max_body_bytes(key, has_exchange);
+                    } else if !has_exchange {
+                        // It has been answered: that it is complete is no news to anybody.
+                        decoder.skip_end();
                     }
                 }
                 Some(Event::Body(piece)) => self.body(key, piece),
@@ -71,6 +76,10 @@ impl Service {
                 }
             }
             match self.core.connections.get(key).map(|connection| connection.stage) {
+                Some(Stage::Http) if count >= max_count => {
+                    self.core.connections.fill(key);
+                    break;
+                }
                 Some(Stage::Http) if self.core.goes_on(key).is_some() => {}
                 Some(Stage::Http | Stage::Answering) => break,
                 Some(Stage::WebSocket) => return done,
@@ -101,6 +110,7 @@ impl Service {
     /// What the client sent is no request: nobody knows where the next one would begin.
     pub(super) fn fault(&mut self, key: Key, status: Status) {
         self.core.stats.bad_requests += 1;
+        log::debug!(worker = self.core.worker, socket:? = key; "a request is refused: {status}");
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         // A response that has begun cannot be taken back.
         if connection.has_exchange && self.abandon(key) {
@@ -172,7 +182,7 @@ impl Service {
                 return Asked::Done;
             }
         }
-        let request = request_of(&self.core, key, *head, found.parameters);
+        let request = request_of(&self.core, key, head, found.parameters);
         match page {
             Page::Plain(answer) => {
                 let response = catch_unwind(AssertUnwindSafe(|| answer(&request))).ok();
@@ -187,6 +197,13 @@ impl Service {
                 let keep_alive = head.keep_alive() && self.grace.is_none();
                 self.set_keep_alive(key, keep_alive);
                 self.respond_unless_passed(key, response, Asked::Body)
+            }
+            // RFC 9110 §15.5.12.
+            Page::Streaming(handler)
+                if handler.requires_length() && head.body() == BodyLength::Chunked =>
+            {
+                self.fault(key, Status::LENGTH_REQUIRED);
+                Asked::Done
             }
             Page::Streaming(handler) => {
                 match catch_unwind(AssertUnwindSafe(|| handler.request(&request))) {
@@ -364,7 +381,7 @@ fn body_in<'b>(head: &RequestHead<'_>, rest: &'b [u8]) -> Option<&'b [u8]> {
 pub(super) fn request_of<'a>(
     core: &'a Core,
     key: Key,
-    head: RequestHead<'a>,
+    head: &'a RequestHead<'a>,
     parameters: Parameters<'a, 'a>,
 ) -> Request<'a> {
     Request {
