@@ -44,8 +44,9 @@ pub struct Limits {
     /// Names and values of the header fields of a response; more is a mistake of the application's
     /// and answered with 500. Default 64 KiB.
     pub max_response_header_bytes: usize,
-    /// Bytes that may wait for an event stream whose client does not read; then it is closed, and
-    /// comes back. Default 64 KiB.
+    /// Bytes that may wait for an event stream whose client has taken nothing for a second; then
+    /// it is closed, and comes back. For one that reads, bursts of up to 16 MiB may wait. Default
+    /// 64 KiB.
     pub max_event_backpressure: usize,
     /// Pings and pongs of one WebSocket in a second; those beyond are read in the next second.
     /// Default 1,000.
