@@ -269,10 +269,9 @@ fn pipelined_requests_cost_a_bounded_amount(backend: &str) {
         // and a receive at most.
         let most = (3 * 64 << 10) + length as u64;
         assert!(cost <= most, "{cost} bytes for each client, and answers of {length}");
-        eprintln!("{cost} bytes for each client, and answers of {length}");
         // And nothing is lost.
         let mut peer = peers.remove(0);
-        for _ in 0..number.min(20_000_000 / (length + 100)) {
+        for _ in 0..number.min(2000) {
             assert_eq!(peer.response().body.len(), length);
         }
     }

@@ -3,6 +3,8 @@
 
 use std::iter;
 
+#[path = "../../src/http/grammar/rules.rs"]
+mod grammar;
 mod mailbox;
 mod parsers;
 mod topics;
@@ -17,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("deflated", parsers::deflated),
     ("handshake", parsers::handshake),
     ("requests", parsers::requests),
+    ("heads", parsers::heads),
     ("chunked", parsers::chunked),
     ("responses", parsers::responses),
     ("topics", topics::topics),

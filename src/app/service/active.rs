@@ -105,6 +105,10 @@ impl Active {
     pub(super) fn state_mut(&mut self) -> &mut State {
         &mut self.state
     }
+
+    pub(super) fn into_state(self) -> State {
+        self.state
+    }
 }
 
 impl Handling {
@@ -511,21 +515,6 @@ impl Service {
             |response| *response,
         );
         self.respond(key, response);
-    }
-
-    fn judge_handshake(&mut self, key: Key, verdict: AnyVerdict) {
-        let Some(active) = self.exchanges.remove(&key) else { return };
-        let State::Handshake(handshake) = active.state else { return };
-        let answer = self.routes[usize::from(handshake.route)].judge(verdict);
-        let idle = self.deadline(Phase::Idle);
-        if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.has_exchange = false;
-            connection.stage = Stage::Http;
-            connection.deadline = idle;
-            self.core.connections.wake_at(key, idle);
-        }
-        self.answer(key, handshake, Some(answer));
-        self.core.resumed.push(key);
     }
 
     /// Time has run out for a request that is complete.

@@ -8,11 +8,15 @@ use std::{
 use super::{
     Place, Service,
     active::State,
-    exchange::{note_panic, request_of},
+    exchange::{Phase, note_panic, request_of},
     site_of,
 };
 use crate::{
-    app::{Compressor, Response, endpoint::Answer, upgrade::Ticket},
+    app::{
+        Compressor, Response,
+        endpoint::Answer,
+        upgrade::{AnyVerdict, Ticket},
+    },
     base::Key,
     conn::{Compression, Protocol, Stage},
     http::{RequestHead, Status},
@@ -125,6 +129,27 @@ impl Service {
         self.core.stats.websockets += 1;
         let at = Place { key, slot };
         self.call(key, route, |endpoint, core| endpoint.open(core, at));
+    }
+
+    /// The answer that a client has waited for.
+    pub(super) fn judge_handshake(&mut self, key: Key, verdict: AnyVerdict) {
+        let Some(active) = self.exchanges.remove(&key) else { return };
+        let State::Handshake(handshake) = active.into_state() else { return };
+        let answer = self.routes[usize::from(handshake.route)].judge(verdict);
+        let idle = self.deadline(Phase::Idle);
+        if let Some(connection) = self.core.connections.get_mut(key) {
+            connection.has_exchange = false;
+            connection.stage = Stage::Http;
+            connection.deadline = idle;
+            self.core.connections.wake_at(key, idle);
+        }
+        // Who has the id of a socket that was not to be must not reach the next one: so there is
+        // none on this connection.
+        if !matches!(answer, Answer::Accept { .. }) {
+            self.set_keep_alive(key, false);
+        }
+        self.answer(key, handshake, Some(answer));
+        self.core.resumed.push(key);
     }
 
     fn wait_for_verdict(
