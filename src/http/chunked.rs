@@ -44,7 +44,7 @@ enum Phase {
 }
 
 /// What the next bytes of a chunked body are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     /// Data, never empty.
     Data(&'a [u8]),

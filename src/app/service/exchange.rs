@@ -33,7 +33,6 @@ impl Service {
             Phase::Body => self.max_body_bytes(key, has_exchange),
             Phase::Idle | Phase::Head => u64::MAX,
         };
-        let max_count = self.core.limits.max_pipelined_requests;
         let (mut done, mut count) = (0, 0);
         loop {
             let mut slots = HeaderSlots::new();
@@ -76,11 +75,7 @@ impl Service {
                 }
             }
             match self.core.connections.get(key).map(|connection| connection.stage) {
-                Some(Stage::Http) if count >= max_count => {
-                    self.core.connections.fill(key);
-                    break;
-                }
-                Some(Stage::Http) if self.core.goes_on(key).is_some() => {}
+                Some(Stage::Http) if self.goes_on(key, count) => {}
                 Some(Stage::Http | Stage::Answering) => break,
                 Some(Stage::WebSocket) => return done,
                 _ => return input.len(),
@@ -96,6 +91,16 @@ impl Service {
             }
         }
         done
+    }
+
+    /// Whether more may be decoded, after so many requests in one go.
+    #[inline]
+    fn goes_on(&mut self, key: Key, count: usize) -> bool {
+        if count < self.core.limits.max_pipelined_requests {
+            return self.core.goes_on(key).is_some();
+        }
+        self.core.connections.fill(key);
+        false
     }
 
     pub(super) fn deadline(&self, phase: Phase) -> Tick {
