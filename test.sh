@@ -220,10 +220,11 @@ if [ "$mode" != quick ]; then
             *" ${server%% *} "*) step "Autobahn: server, $server" autobahn server $server ;;
         esac
     done
-    step 'Autobahn: client' autobahn client
+    step 'Autobahn: client, dedicated' autobahn client dedicated
 fi
 
 if [ "$mode" = long ]; then
+    step 'Autobahn: client, shared' autobahn client shared
     step 'properties, many cases' deep_properties
     step 'Autobahn: finds faults' .autobahn/bin/python tests/autobahn/selftest.py
 fi
