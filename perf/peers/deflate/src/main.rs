@@ -1,8 +1,8 @@
 //! Which library deflates and inflates the messages of WebSockets best: time, size and memory.
 //!
 //! Each figure is the quickest of many passes over the same messages, in time of the processor:
-//! what the code costs when nothing else is at work. What each library deflates is inflated by all others, and
-//! compared, before anything is timed.
+//! what the code costs when nothing else is at work. What each library deflates is inflated by all
+//! others, and compared, before anything is timed.
 
 use std::{hint::black_box, time::Duration};
 
