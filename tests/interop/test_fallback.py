@@ -36,7 +36,8 @@ def test_auto_falls_back_and_says_why(error, backend):
     try:
         ready = process.stdout.readline()
         assert "(epoll, 2 workers)" in ready
-        authority = ready.split()[2].removeprefix("ws://").rstrip("/")
+        url = next(word for word in ready.split() if word.startswith("ws://"))
+        authority = url.removeprefix("ws://").rstrip("/")
         host, port = authority.rsplit(":", 1)
         for _ in range(8):
             with socket.create_connection((host, int(port)), PATIENCE) as peer:
