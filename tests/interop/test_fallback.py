@@ -63,4 +63,4 @@ def test_uring_says_what_to_do(error):
     assert run.stdout == ""
     [line] = run.stderr.splitlines()
     assert line.startswith("error: io_uring") and REASONS[error] in line
-    assert "choose the backend `auto`" in line
+    assert "`auto`" in line and "`epoll`" in line
