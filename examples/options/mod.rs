@@ -50,13 +50,9 @@ impl Options {
     /// Runs a server until it is told to stop.
     pub(crate) fn serve(self, app: impl Fn(&Self) -> App + Send + Sync + 'static) -> ExitCode {
         env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-        match self.run(app) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        }
+        let Err(error) = self.run(app) else { return ExitCode::SUCCESS };
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
     }
 
     fn run(self, app: impl Fn(&Self) -> App + Send + Sync + 'static) -> Result<()> {

@@ -35,14 +35,17 @@ impl fmt::Display for Error {
         match self {
             Self::Config(text) => f.write_str(text),
             Self::Listen { address, source } => {
-                let hint = match address.starts_with("unix:") {
-                    true => unix_hint(source),
-                    false => hint(source),
-                };
+                let is_path = address.starts_with("unix:");
+                let hint = if is_path { path_hint(source) } else { hint(source) };
                 write!(f, "cannot listen on {address}: {source}{hint}")
             }
+            // Another backend would need them too.
+            Self::Backend(source) if is_out_of_descriptors(source) => {
+                write!(f, "a worker cannot start: {source}{}", hint(source))
+            }
             Self::Backend(source) => {
-                write!(f, "{source}; choose the backend `auto` to fall back to epoll")
+                let hint = "choose the backend `epoll`, or `auto`, which falls back to it";
+                write!(f, "{source}; {hint}")
             }
             Self::Worker(source) => write!(f, "a worker cannot go on: {source}{}", hint(source)),
         }
@@ -77,19 +80,65 @@ fn hint(error: &io::Error) -> &'static str {
             CAP_NET_BIND_SERVICE"
         }
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
-        _ if error.raw_os_error() == Some(libc::EMFILE) => "; raise the limit with `ulimit -n`",
+        // What the kernel says when it will not make another thread.
+        io::ErrorKind::WouldBlock => {
+            "; there may be no more threads: choose fewer workers, or raise `ulimit -u`"
+        }
+        _ if is_out_of_descriptors(error) => {
+            "; descriptors have run out: choose fewer workers, or raise `ulimit -n`"
+        }
         _ => "",
     }
 }
 
-fn unix_hint(error: &io::Error) -> &'static str {
+/// As [`hint`], for the path of a Unix socket.
+fn path_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "; another process listens there: stop it, or choose another path"
+            "; something is there: stop the server that listens there, remove the file, \
+            or choose another path"
         }
+        io::ErrorKind::NotFound => "; its folder must be there before",
         io::ErrorKind::PermissionDenied => "; this user may not write to the folder",
-        io::ErrorKind::NotFound => "; create the folder first",
         io::ErrorKind::InvalidInput => "; at most 107 bytes",
         _ => hint(error),
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn expect(error: &Error, words: &[&str], unwanted: &str) {
+        let text = error.to_string();
+        for word in words {
+            assert!(text.contains(word), "no '{word}' in '{text}'");
+        }
+        assert!(!text.contains(unwanted), "'{unwanted}' in '{text}'");
+    }
+
+    #[test]
+    fn each_error_says_what_helps_against_it() {
+        let system = io::Error::from_raw_os_error;
+        for code in [libc::EMFILE, libc::ENFILE] {
+            expect(&Error::Backend(system(code)), &["ulimit -n"], "auto");
+            expect(&Error::Worker(system(code)), &["ulimit -n"], "auto");
+        }
+        expect(&Error::Backend(system(libc::EPERM)), &["`epoll`", "`auto`"], "port");
+        expect(&Error::Worker(system(libc::EAGAIN)), &["fewer workers", "ulimit -u"], "port");
+        let listen = |address: &str, code| {
+            let address = address.to_owned();
+            Error::Listen { address, source: system(code) }
+        };
+        expect(&listen("127.0.0.1:80", libc::EADDRINUSE), &["another port"], "path");
+        expect(&listen("unix:a", libc::EADDRINUSE), &["remove", "another path"], "port");
+        expect(&listen("unix:a/b", libc::ENOENT), &["folder"], "port");
+        expect(&listen("127.0.0.1:80", libc::EACCES), &["CAP_NET_BIND_SERVICE"], "auto");
+        expect(&listen("unix:a", libc::EACCES), &["may not write"], "port");
     }
 }

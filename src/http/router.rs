@@ -374,7 +374,8 @@ impl fmt::Display for RouteError {
             Self::EmptyName(p) => write!(f, "route `{p}`: write a name after each `:`"),
             Self::Name(p) => write!(
                 f,
-                "route `{p}`: write a parameter as a segment `:name`, of letters, digits, `_` and `-`"
+                "route `{p}`: write a parameter as a segment `:name`, with letters, digits, `_` \
+                and `-`"
             ),
             Self::RepeatedName(p) => {
                 write!(f, "route `{p}`: give each parameter a name of its own")

@@ -3,6 +3,7 @@
 
 use std::iter;
 
+mod extensions;
 #[path = "../../src/http/grammar/rules.rs"]
 mod grammar;
 mod mailbox;
@@ -17,6 +18,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("frames", parsers::frames),
     ("deflated", parsers::deflated),
+    ("extensions", extensions::extensions),
     ("handshake", parsers::handshake),
     ("requests", parsers::requests),
     ("heads", parsers::heads),
