@@ -135,7 +135,7 @@ fn answers_come_later_and_in_order() {
         let requests = [get("/later/a"), get("/now"), get("/never"), get("/later/b"), get("/now")];
         let mut peer = connect(address);
         peer.write_all(requests.concat().as_bytes()).unwrap();
-        for body in ["a", "now", "500 Internal Server Error\n", "b", "now"] {
+        for body in ["a", "now", "500 Internal Server Error", "b", "now"] {
             assert!(response(&mut peer).ends_with(&format!("\r\n\r\n{body}")), "{body}");
         }
         let body = "POST /body HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
