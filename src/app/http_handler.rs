@@ -14,9 +14,8 @@ use crate::{
 /// responses are to be handled in pieces.
 ///
 /// Each worker has a handler of its own. Calls for one exchange are in the order of events:
-/// `request`, pieces of `body`, perhaps `trailers`, `end`, and `writable` in between.
-/// It is over when the response is
-/// complete; if the client goes before, `aborted` is called.
+/// `request`, pieces of `body`, perhaps `trailers`, `end`, and `writable` in between. It is over
+/// when the response is complete; if the client goes before, `aborted` is called.
 ///
 /// ```
 /// use sockeye::{App, HttpExchange, HttpHandler, Reply, Request, Response};

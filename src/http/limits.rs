@@ -20,7 +20,8 @@ pub struct Limits {
     /// Bytes of request-line and field lines, with the empty line that ends them (431).
     /// Default 16 KiB.
     pub max_head_bytes: usize,
-    /// Field lines of one head, and of one trailer section (431). Default 100, at most [`HeaderSlots::CAPACITY`].
+    /// Field lines of one head, and of one trailer section (431). Default 100, at most
+    /// [`HeaderSlots::CAPACITY`].
     pub max_field_count: usize,
     /// Bytes of the request target (414). Default 8 KiB.
     pub max_target_bytes: usize,
