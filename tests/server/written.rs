@@ -177,9 +177,9 @@ fn a_writer_that_leaves_cuts_its_response_off(on: On) {
             }
             // An end before all that was announced is none.
             if ends {
-                writer.end()
+                writer.end();
             } else {
-                drop(writer)
+                drop(writer);
             }
             let bytes = peer.read_to_end().0;
             assert!(!bytes.ends_with(b"\r\n0\r\n\r\n"));
@@ -205,9 +205,9 @@ fn a_writer_outlives_its_client(on: On) {
         writer.write(b"hello").unwrap();
         peer.response_head();
         if resets {
-            peer.reset()
+            peer.reset();
         } else {
-            drop(peer)
+            drop(peer);
         }
         bed.wait_until("the writer hears of it", || {
             bed.pass(Duration::from_millis(1));
