@@ -39,7 +39,7 @@ impl fmt::Display for Error {
                 write!(f, "cannot listen on {address}: {source}{}", hint(source))
             }
             Self::Backend(source) => {
-                write!(f, "{source}; choose the backend `auto` to fall back to epoll")
+                write!(f, "{source}{}; the backend `epoll` needs less", hint(source))
             }
             Self::Worker(source) => write!(f, "a worker cannot go on: {source}{}", hint(source)),
         }
@@ -67,7 +67,15 @@ fn hint(error: &io::Error) -> &'static str {
             choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE"
         }
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
-        _ if error.raw_os_error() == Some(libc::EMFILE) => "; raise the limit with `ulimit -n`",
-        _ => "",
+        _ => match error.raw_os_error() {
+            Some(libc::EMFILE) => "; raise the limit with `ulimit -n`",
+            Some(libc::ENFILE) => "; the machine has none left: raise the sysctl fs.file-max",
+            Some(libc::ENOSPC) => "; raise the sysctl fs.epoll.max_user_watches",
+            Some(libc::EAGAIN) => "; no more threads may be started: see `ulimit -u`",
+            Some(libc::ENOMEM | libc::ENOBUFS) => {
+                "; the kernel has no memory for it: free some, or start fewer workers"
+            }
+            _ => "",
+        },
     }
 }
