@@ -48,8 +48,8 @@ enum Cost {
 
 /// The ways in which calls of a server that runs can fail.
 ///
-/// EAGAIN of an accept, a receive or a send is left out: the kernel says so when there is nothing or
-/// no room, and then tells when there is. A lie would be believed. The simulation has both.
+/// EAGAIN of an accept, a receive or a send is left out: the kernel says so when there is nothing
+/// or no room, and then tells when there is. A lie would be believed. The simulation has both.
 const WAYS: &[(Call, Cost, &[i32])] = &[
     (Call::Accept, Cost::Nothing, &[EINTR, ECONNABORTED, EPROTO, ETIMEDOUT]),
     (Call::Accept, Cost::Nothing, &[EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM]),
