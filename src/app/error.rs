@@ -104,6 +104,7 @@ fn path_hint(error: &io::Error) -> &'static str {
             "; something is there: stop the server that listens there, remove the file, \
             or choose another path"
         }
+        io::ErrorKind::AlreadyExists => "; move it away, or choose another path",
         io::ErrorKind::NotFound => "; its folder must be there before",
         io::ErrorKind::PermissionDenied => "; this user may not write to the folder",
         io::ErrorKind::InvalidInput => "; at most 107 bytes",
