@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FLOORS = {0: ["base", "simd"], 1: ["http", "ws", "pubsub"], 2: ["reactor"], 3: ["conn"],
           4: ["cluster", "client"], 5: ["app"]}
 TESTS = ["--lib", "--test", "corpus", "--test", "conformance", "--test", "http", "--test",
-         "server", "--test", "sim"]
+         "server", "--test", "client", "--test", "sim"]
 WANTED = 95.0
 
 
