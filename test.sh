@@ -151,6 +151,49 @@ docs() {
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 }
 
+# Every meeting of threads at a mailbox.
+models() {
+    CARGO_TARGET_DIR=$target/loom RUSTFLAGS='--cfg loom' timeout --kill-after=10 600 \
+        cargo test --quiet --lib mailbox::models
+}
+
+# Both backends and the simulation, with AddressSanitizer. RUSTC_BOOTSTRAP lets stable take the
+# option.
+sanitized() {
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    export CARGO_TARGET_DIR=$target/address RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address
+    SIM_SEEDS=${SIM_SEEDS:-200} timeout --kill-after=10 1800 cargo test --quiet --target "$host" \
+        --test conformance --test server --test http --test sim
+}
+
+# Floors 0 and 1 and the simulated reactor, where nightly has Miri. Properties with a few cases
+# only: each costs a thousand times what it costs elsewhere.
+interpreted() {
+    if ! cargo +nightly miri --version >/dev/null 2>&1; then
+        echo 'no Miri here: rustup toolchain install nightly --component miri rust-src'
+        return
+    fi
+    CARGO_TARGET_DIR=$target/miri MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=1 \
+        timeout --kill-after=10 3000 cargo +nightly miri test --quiet --lib -- \
+        base:: simd:: ws:: http:: pubsub:: reactor::sim \
+        --skip behaves_like --skip splits --skip agree
+}
+
+coverage() {
+    has_llvm_tools || rustup component add llvm-tools
+    timeout --kill-after=10 3000 tests/coverage.py
+}
+
+has_llvm_tools() {
+    [ -x "$(rustc --print target-libdir)/../bin/llvm-cov" ]
+}
+
+many_worlds() {
+    SIM_SECONDS=600 SIM_FROM=$((RANDOM * 1000000)) SIM_SEEDS=1000000000 \
+        cargo test --release --quiet --test sim
+}
+
 # Whether io_uring can be used here, asked of the server itself.
 io_uring_works() {
     local line
@@ -192,6 +235,7 @@ step 'lints' lints
 step 'tests, and the house rules' tests
 
 if [ "$mode" != quick ]; then
+    step 'mailbox, every meeting of threads' models
     step 'docs' docs
     step 'benchmarks, each once' cargo test --benches --quiet
     step 'instructions of the kernels' cargo run --release --quiet -p perf -- instructions
@@ -227,6 +271,11 @@ fi
 if [ "$mode" = long ]; then
     step 'Autobahn: client, shared' autobahn client shared
     step 'properties, many cases' deep_properties
+    step 'AddressSanitizer' sanitized
+    step 'Miri' interpreted
+    step 'coverage' coverage
+    step 'simulation, ten minutes' many_worlds
+    step 'fuzzing, a minute each' fuzz/run.sh all 60
     step 'Autobahn: finds faults' .autobahn/bin/python tests/autobahn/selftest.py
 fi
 

@@ -50,8 +50,8 @@ macro_rules! case {
         #[test]
         fn $uring() {
             if is_alone(stringify!($uring)) {
-                match UringReactor::new(&Config::default()) {
-                    Ok(_) => $case(|| UringReactor::new(&Config::default())),
+                match UringReactor::probe(&Config::default()) {
+                    Ok(()) => $case(|| UringReactor::new(&Config::default())),
                     Err(error) if std::env::var_os("SOCKEYE_REQUIRE_URING").is_some() => {
                         panic!("{error}")
                     }

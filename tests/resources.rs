@@ -34,7 +34,7 @@ impl Process {
     /// Runs the server below with so many descriptors. `None` if the backend is not to be had.
     fn start(backend: &str, descriptors: u32) -> Option<Self> {
         if backend == "uring"
-            && let Err(error) = UringReactor::new(&reactor::Config::default())
+            && let Err(error) = UringReactor::probe(&reactor::Config::default())
         {
             eprintln!("skipped: {error}");
             return None;

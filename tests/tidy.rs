@@ -58,6 +58,8 @@ const UNSAFE_ALLOWED: &[&str] = &[
     "perf/peers/deflate/src/foreign.rs",
     // Limits and CPU time of a process, which no library here speaks of.
     "tests/descriptors.rs",
+    // The functions of the C library, defined anew.
+    "tests/calls/shim.rs",
 ];
 
 const MAX_COLUMNS: usize = 100;
@@ -257,6 +259,74 @@ fn nothing_is_left_undone() {
         }
     }
     faults.expect_none();
+}
+
+/// Peers choose topics, paths and addresses: with a hash that they can compute, they could choose
+/// those that collide. The standard library's tables are seeded at random unless they are told not
+/// to.
+#[test]
+fn tables_are_hashed_with_a_secret() {
+    let mut faults = Faults::default();
+    let (mut tables, open) = (0, ["with_hasher", "BuildHasher", "DefaultHasher", "hasher"]);
+    for source in sources().iter().filter(|source| source.module().is_some()) {
+        for (index, line) in source.code_without_tests().lines().enumerate() {
+            tables += words(line).filter(|word| matches!(*word, "HashMap" | "HashSet")).count();
+            if words(line).any(|word| open.iter().any(|open| word.contains(open))) {
+                faults.add(source, index + 1, "a hash without a secret");
+            }
+        }
+    }
+    assert!(tables > 5, "the tables are something else");
+    faults.expect_none();
+}
+
+#[test]
+fn security_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let sources = sources();
+    let targets = sources.iter().find(|s| s.path == "tests/fuzz_targets/mod.rs").unwrap();
+    let (mut count, mut missing) = (0, String::new());
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.contains("| --- |"));
+    for row in rows.skip(1) {
+        let cell = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            writeln!(missing, "no test: {row}").unwrap();
+        }
+        for name in names {
+            count += 1;
+            let exists = if name.contains("::") {
+                sources.iter().any(|source| has_test(source, name))
+            } else if name.contains('/') || name == "fuzz" {
+                root.join(name).exists()
+            } else {
+                targets.text.contains(&format!("(\"{name}\", "))
+            };
+            if !exists {
+                writeln!(missing, "{name}").unwrap();
+            }
+        }
+    }
+    assert!(count > 20 && missing.is_empty(), "\n{count} names; these are not there:\n{missing}");
+}
+
+/// Whether a file has the test, or is the module, of this name: `server::life::a_test`.
+fn has_test(source: &Source, name: &str) -> bool {
+    let Some((modules, last)) = name.rsplit_once("::") else { return false };
+    let path = source.path.trim_end_matches(".rs").replace('/', "::");
+    let is_module = path.ends_with(&format!("::{name}")) && source.text.contains("#[test]");
+    let is_inside = path
+        .trim_start_matches("src::")
+        .trim_start_matches("tests::")
+        .trim_end_matches("::tests")
+        .trim_end_matches("::main")
+        .ends_with(modules);
+    let has_function = || words(&source.code).zip(words(&source.code).skip(1));
+    is_module && last != "main"
+        || is_inside && has_function().any(|pair| pair == ("fn", last))
+        || path.ends_with(&format!("::{name}")) && source.code.contains("scenarios!")
+        || path.ends_with(&format!("::{name}::tests"))
 }
 
 /// The modules of the crate that a file names, each with its line: `crate::x`, `crate::{x, y::z}`,

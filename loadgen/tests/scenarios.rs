@@ -234,8 +234,8 @@ fn run(scenario: &str, address: &str, arguments: &str) -> Result<Report, Error> 
 /// The backends that this machine has.
 fn backends() -> Vec<&'static str> {
     let config = sockeye::reactor::Config::default();
-    match sockeye::reactor::UringReactor::new(&config) {
-        Ok(_) => vec!["--backend uring", "--backend epoll"],
+    match sockeye::reactor::UringReactor::probe(&config) {
+        Ok(()) => vec!["--backend uring", "--backend epoll"],
         Err(error) => {
             eprintln!("io_uring skipped: {error}");
             vec!["--backend epoll"]

@@ -29,8 +29,8 @@ impl Backend {
         if self == Self::Epoll {
             return Ok(self);
         }
-        match UringReactor::new(config) {
-            Ok(_) => Ok(Self::Uring),
+        match UringReactor::probe(config) {
+            Ok(()) => Ok(Self::Uring),
             Err(error) if self == Self::Uring => Err(super::Error::Backend(error)),
             Err(error) => {
                 log::warn!("io_uring is not to be had, epoll is used: {error}");

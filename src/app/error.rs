@@ -87,7 +87,13 @@ fn hint(error: &io::Error) -> &'static str {
         _ if is_out_of_descriptors(error) => {
             "; descriptors have run out: choose fewer workers, or raise `ulimit -n`"
         }
-        _ => "",
+        _ => match error.raw_os_error() {
+            Some(libc::ENOMEM | libc::ENOBUFS) => {
+                "; the kernel has no memory for it: choose fewer workers, or free some"
+            }
+            Some(libc::ENOSPC) => "; raise the sysctl fs.epoll.max_user_watches",
+            _ => "",
+        },
     }
 }
 
@@ -98,6 +104,7 @@ fn path_hint(error: &io::Error) -> &'static str {
             "; something is there: stop the server that listens there, remove the file, \
             or choose another path"
         }
+        io::ErrorKind::AlreadyExists => "; move it away, or choose another path",
         io::ErrorKind::NotFound => "; its folder must be there before",
         io::ErrorKind::PermissionDenied => "; this user may not write to the folder",
         io::ErrorKind::InvalidInput => "; at most 107 bytes",

@@ -181,7 +181,17 @@ impl Files {
     fn open(&self, name: &str, coding: Option<&'static str>) -> io::Result<Found> {
         let folder = self.folder.as_ref().map_err(|error| io::Error::from(error.kind()))?;
         let path = CString::new(name).map_err(|_| io::ErrorKind::NotFound)?;
-        let file = match open_beneath(folder, &path) {
+        // EAGAIN: the tree was changed while the path was resolved, openat2(2).
+        let passing =
+            |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN));
+        let mut opened = open_beneath(folder, &path);
+        for _ in 0..MAX_OPEN_RETRIES {
+            if opened.as_ref().err().is_none_or(|error| !passing(error)) {
+                break;
+            }
+            opened = open_beneath(folder, &path);
+        }
+        let file = match opened {
             Ok(file) => File::from(file),
             // Not to be had, or forbidden by a sandbox that does not know the call.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
@@ -302,8 +312,12 @@ impl BodySource for Pieces {
         }
         let start = piece.len();
         piece.resize(start + count, 0);
-        let read = self.file.read_at(&mut piece[start..], self.at)?;
-        piece.truncate(start + read);
+        let mut read = self.file.read_at(&mut piece[start..], self.at);
+        while read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+            read = self.file.read_at(&mut piece[start..], self.at);
+        }
+        piece.truncate(start + *read.as_ref().unwrap_or(&0));
+        let read = read?;
         if read == 0 {
             // Somebody has cut it off.
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -339,7 +353,9 @@ fn accepts(request: &Request<'_>, coding: &str) -> bool {
 
 fn status_of(error: &io::Error) -> Status {
     match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Status::SERVICE_UNAVAILABLE,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINTR | libc::EAGAIN) => {
+            Status::SERVICE_UNAVAILABLE
+        }
         Some(libc::EIO) => Status::INTERNAL_SERVER_ERROR,
         // Not there, not allowed, not a name, a way out: it is nobody's business which.
         Some(_) => Status::NOT_FOUND,
@@ -348,6 +364,8 @@ fn status_of(error: &io::Error) -> Status {
     }
 }
 
+/// How often a path is resolved again while its folders are being changed.
+const MAX_OPEN_RETRIES: u32 = 10;
 /// Read at once.
 const PIECE_BYTES: usize = 128 << 10;
 /// Files up to this size leave in one send with their heads.

@@ -1,6 +1,9 @@
 //! [`HttpHandler`]: takes bodies of requests, and sends those of responses, in pieces.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use slab::Slab;
 
@@ -373,7 +376,9 @@ impl<H: HttpHandler> Handled for HttpRoute<H> {
     }
 
     fn discard(&mut self, slot: usize) {
-        self.data.try_remove(slot);
+        let data = self.data.try_remove(slot);
+        // A panic is told by its hook, and has nobody's request to answer.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));
     }
 }
 

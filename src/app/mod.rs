@@ -7,6 +7,11 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 mod auth;
 mod backend;

@@ -141,6 +141,7 @@ impl Server {
                 settings: self.settings.clone(),
                 processor: processors.get(usize::from(worker) % processors.len().max(1)).copied(),
                 backend,
+                may_choose: self.backend == Backend::Auto,
             };
             let (factory, ready) = (Arc::clone(&self.factory), ready.clone());
             let thread = thread::Builder::new()
@@ -210,7 +211,8 @@ impl Running {
         &self.addresses
     }
 
-    /// How the workers speak to the kernel.
+    /// How the workers speak to the kernel. If that was for the server to choose, a worker that
+    /// could not get a ring may use epoll all the same; the log says so.
     #[must_use]
     pub fn backend(&self) -> Backend {
         self.backend
@@ -257,6 +259,8 @@ struct Seat {
     settings: Settings,
     processor: Option<usize>,
     backend: Backend,
+    // Whether any other backend will do.
+    may_choose: bool,
 }
 
 impl Seat {
@@ -273,9 +277,15 @@ impl Seat {
         let config = self.settings.reactor.clone();
         match self.backend {
             Backend::Epoll => self.serve(EpollReactor::new(&config), factory, ready),
-            Backend::Uring | Backend::Auto => {
-                self.serve(UringReactor::new(&config), factory, ready)
-            }
+            Backend::Uring | Backend::Auto => match UringReactor::new(&config) {
+                // There was one when it was asked for; memory or descriptors may end in between.
+                Err(error) if self.may_choose => {
+                    let worker = self.worker;
+                    log::warn!(worker, backend = "epoll"; "io_uring is not to be had: {error}");
+                    self.serve(EpollReactor::new(&config), factory, ready)
+                }
+                reactor => self.serve(reactor, factory, ready),
+            },
         }
     }
 

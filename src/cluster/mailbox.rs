@@ -4,15 +4,21 @@
 //! long as it takes to swap two vectors. Who finds the box empty wakes the worker; who does not
 //! knows that somebody else has.
 
-use std::{
-    mem,
-    sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::mem;
+#[cfg(not(all(test, loom)))]
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
+#[cfg(all(test, loom))]
+use self::checked::{AtomicBool, Mutex, MutexGuard, OnceLock, Ordering, PoisonError};
 use crate::reactor::Waker;
+
+#[cfg(all(test, loom))]
+mod checked;
+#[cfg(all(test, loom))]
+mod models;
 
 /// A bounded queue with many writers and one reader.
 #[derive(Debug)]
@@ -52,8 +58,9 @@ impl<T> Mailbox<T> {
 
     /// Says how the reader is woken. Before that nobody is.
     pub fn attach(&self, waker: Waker) {
-        let is_empty = self.lock().letters.is_empty();
-        if self.waker.set(waker).is_ok() && !is_empty {
+        // In this order: whoever posts after the look finds the waker, and who posted before it
+        // is found by it.
+        if self.waker.set(waker).is_ok() && !self.lock().letters.is_empty() {
             self.wake();
         }
     }
@@ -148,7 +155,7 @@ impl<T> Queue<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::{
         Arc,

@@ -2,6 +2,11 @@
 //! another worker.
 
 #![forbid(unsafe_code)]
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 mod mailbox;
 

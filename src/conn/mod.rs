@@ -3,6 +3,11 @@
 //! all, and tells the reactor what they need.
 
 #![forbid(unsafe_code)]
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 mod compression;
 mod connection;

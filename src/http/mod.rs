@@ -5,6 +5,11 @@
 //! responses to an outbox. [`ResponseHeadDecoder`] reads the one head that a client needs.
 
 #![forbid(unsafe_code)]
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 #[cfg(test)]
 mod cases;

@@ -38,6 +38,11 @@
 //! iterated, so everything is determined by the operations.
 
 #![forbid(unsafe_code)]
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 mod batch;
 mod fanout;

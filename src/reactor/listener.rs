@@ -109,8 +109,9 @@ impl Listener {
             std::fs::remove_file(path)?;
             socket.bind(&target)?;
         }
-        socket.listen(backlog)?;
+        // From here on: what cannot listen removes its path, too.
         let bound = Arc::new(BoundPath(path.into()));
+        socket.listen(backlog)?;
         Ok(Self { socket, address: Address::Unix(path.into()), path: Some(bound) })
     }
 
@@ -133,6 +134,11 @@ impl Listener {
     pub fn share(&self) -> io::Result<Self> {
         let socket = self.socket.try_clone()?;
         Ok(Self { socket, address: self.address.clone(), path: self.path.clone() })
+    }
+
+    /// Whether its connections have addresses.
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self.address, Address::Tcp(_))
     }
 
     /// Where it listens; the port is the real one if 0 was asked for.

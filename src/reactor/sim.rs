@@ -127,9 +127,7 @@ impl SimReactor {
 
     /// Whether this fault happens now.
     fn happens(&self, rate: impl Fn(&SimFaults) -> u16) -> bool {
-        let mut state = self.network.state();
-        let rate = rate(&state.faults);
-        state.random.happens(rate)
+        self.network.state().happens(rate)
     }
 
     fn draw_below(&self, end: usize) -> usize {
@@ -384,6 +382,9 @@ impl Reactor for SimReactor {
     fn open(&mut self, key: Key, socket: SimSocket) -> io::Result<()> {
         let vacant = self.sockets.is_vacant(key.index());
         assert!(vacant, "the slot of {key:?} was used again before its `Closed`");
+        if self.happens(|faults| faults.open_failed) {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
         self.sockets.insert(key, Entry::new(socket));
         self.network.state().note_request(self.number);
         Ok(())

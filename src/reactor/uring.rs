@@ -26,7 +26,7 @@ use super::{
 use crate::base::{Key, Outbox, Shared};
 use accepting::Accepting;
 use receiving::Received;
-use ring::{Enter, Reaped, Ring, is_passing};
+use ring::{Enter, MAX_FRUITLESS_ENTERS, Reaped, Ring, is_passing};
 use sending::Room;
 
 mod accepting;
@@ -110,6 +110,21 @@ impl UringReactor {
     pub fn new(config: &Config) -> io::Result<Self> {
         let ring = Ring::new(!config.busy_poll.is_zero())?;
         Self::with_ring(ring, config, true)
+    }
+
+    /// Whether there can be such a reactor.
+    ///
+    /// Asked on a thread of its own: the kernel takes a ring apart some time after it was closed,
+    /// and interrupts what the thread that made it does then.
+    ///
+    /// # Errors
+    /// As [`UringReactor::new`].
+    pub fn probe(config: &Config) -> io::Result<()> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("sockeye-probe".into());
+            let asked = thread.spawn_scoped(scope, || Self::new(config).map(drop))?;
+            asked.join().unwrap_or_else(|_| Err(io::Error::other("the probe panicked")))
+        })
     }
 
     /// A reactor that does without what came after Linux 6.1: buffers that several receives
@@ -453,9 +468,6 @@ impl Entry {
         }
     }
 }
-
-/// After so many calls in a row without any effect the kernel will not recover.
-const MAX_FRUITLESS_ENTERS: u32 = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ mod deadlines;
 mod events;
 mod exchanges;
 mod files;
+mod panics;
 mod proxies;
 mod routes;
 mod splits;

@@ -166,6 +166,14 @@ impl Bed {
         }
     }
 
+    /// The network of a simulation.
+    pub(crate) fn network(&self) -> Option<&SimNetwork> {
+        match &*self.inside {
+            Inside::Real(_) => None,
+            Inside::Sim(sim) => Some(&sim.network),
+        }
+    }
+
     /// What all workers have done.
     pub(crate) fn stats(&self) -> Stats {
         self.remote().total_stats()

@@ -74,7 +74,7 @@ impl On {
 pub(crate) fn run(on: On, scenario: fn(On)) {
     silence_panics_on_purpose();
     if on == On::Uring
-        && let Err(error) = UringReactor::new(&reactor::Config::default())
+        && let Err(error) = UringReactor::probe(&reactor::Config::default())
     {
         return eprintln!("skipped: {error}");
     }

@@ -147,6 +147,18 @@ impl Peer {
         self.next(Frame::parse)
     }
 
+    /// The next frame. `None` if the connection has ended instead, wherever that was.
+    #[track_caller]
+    pub(crate) fn frame_or_end(&mut self) -> Option<Frame> {
+        self.next_or_end(Frame::parse)
+    }
+
+    /// The next response. `None` if the connection has ended instead, wherever that was.
+    #[track_caller]
+    pub(crate) fn response_or_end(&mut self, has_body: bool) -> Option<Response> {
+        self.next_or_end(|bytes| Response::parse(bytes, has_body))
+    }
+
     #[track_caller]
     pub(crate) fn frame(&mut self) -> Frame {
         self.next_frame().unwrap_or_else(|| panic!("a frame, and not {:?}", self.end))
@@ -277,15 +289,23 @@ impl Peer {
 
     #[track_caller]
     fn next<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Option<T> {
+        let item = self.next_or_end(parse);
+        if item.is_none() {
+            assert_eq!(String::from_utf8_lossy(self.rest()), "", "ended in the middle");
+        }
+        item
+    }
+
+    #[track_caller]
+    fn next_or_end<T>(&mut self, parse: impl Fn(&[u8]) -> Option<(T, usize)>) -> Option<T> {
         loop {
             if let Some((item, length)) = parse(self.rest()) {
                 self.start += length;
                 return Some(item);
             }
             if !self.fill(PATIENCE) {
-                let rest = String::from_utf8_lossy(self.rest()).into_owned();
+                let rest = String::from_utf8_lossy(self.rest());
                 assert!(self.end.is_some(), "nothing comes after {rest:?}");
-                assert_eq!(rest, "", "ended in the middle");
                 return None;
             }
         }

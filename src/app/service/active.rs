@@ -438,7 +438,10 @@ impl Service {
         let is_true = match made {
             Ok(Ok(())) => !is_known || !piece.is_empty() && piece.len() as u64 <= *remaining,
             Ok(Err(error)) => {
-                log::warn!(worker = self.core.worker; "a response is cut off: {error}");
+                // What an application says may quote what a peer has said.
+                let error = error.to_string();
+                let (worker, error) = (self.core.worker, error.escape_debug());
+                log::warn!(worker; "a response is cut off: {error}");
                 false
             }
             Err(_) => {
@@ -573,6 +576,15 @@ impl Service {
             }
             State::Handshake(_) | State::Later => false,
         }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let nothing = |_: &mut Vec<u8>, _: usize| Ok(());
+        let source = std::mem::replace(&mut self.source, Box::new(nothing));
+        // The application's code. A panic is told by its hook, and has no request to answer.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(source)));
     }
 }
 

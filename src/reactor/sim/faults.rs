@@ -25,6 +25,8 @@ pub struct SimFaults {
     pub late_closed: u16,
     /// An accept fails: no descriptor is free (EMFILE).
     pub accept_failed: u16,
+    /// A connection cannot be opened: memory is short (ENOMEM).
+    pub open_failed: u16,
     /// A connection breaks while it receives or sends.
     pub reset: u16,
     /// A socket that is closed while bytes wait to be received resets the connection, and the

@@ -44,6 +44,7 @@ impl SimNetwork {
         Self(Rc::new(RefCell::new(State {
             random: SimRandom::new(seed),
             faults,
+            once: None,
             now: Duration::ZERO,
             runs_by_itself: false,
             links: Vec::new(),
@@ -109,6 +110,18 @@ impl SimNetwork {
     /// Other rates of faults from now on, for instance none, so that everything must settle.
     pub fn set_faults(&self, faults: SimFaults) {
         self.state().faults = faults;
+    }
+
+    /// The N-th occasion from now on of the faults whose rates are not zero here is one, whatever
+    /// the rates of the network.
+    pub fn fail_nth(&self, faults: SimFaults, nth: u64) {
+        self.state().once = Some((faults, nth));
+    }
+
+    /// Whether the occasion of [`SimNetwork::fail_nth`] has come. It comes no more from now on.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.state().once.take().is_some_and(|(_, left)| left == 0)
     }
 
     /// Lets virtual time pass.
@@ -233,8 +246,7 @@ impl SimPeer {
         let mut state = self.network.state();
         let after = state.links[self.link].last_arrival;
         let at = state.arrival(after);
-        let rate = state.faults.reset_on_close;
-        let resets = state.random.happens(rate);
+        let resets = state.happens(|faults| faults.reset_on_close);
         let link = &mut state.links[self.link];
         if link.server_closed && resets && matches!(what, What::Bytes(_)) {
             link.break_off();
@@ -304,8 +316,7 @@ pub struct SimSocket {
 impl Drop for SimSocket {
     fn drop(&mut self) {
         let mut state = self.network.state();
-        let rate = state.faults.reset_on_close;
-        let resets = state.random.happens(rate);
+        let resets = state.happens(|faults| faults.reset_on_close);
         let link = &mut state.links[self.link];
         if resets && link.incoming.iter().any(|segment| matches!(segment.what, What::Bytes(_))) {
             link.break_off();
@@ -319,6 +330,8 @@ impl Drop for SimSocket {
 pub(super) struct State {
     pub(super) random: SimRandom,
     pub(super) faults: SimFaults,
+    // Faults of which one occasion is chosen, and how many are left until then.
+    once: Option<(SimFaults, u64)>,
     pub(super) now: Duration,
     runs_by_itself: bool,
     pub(super) links: Vec<Link>,
@@ -383,9 +396,23 @@ impl State {
         self.links.len() - 1
     }
 
+    /// Whether this fault happens now.
+    pub(super) fn happens(&mut self, rate: impl Fn(&SimFaults) -> u16) -> bool {
+        if let Some((faults, left)) = &mut self.once
+            && rate(faults) > 0
+            && *left > 0
+        {
+            *left -= 1;
+            if *left == 0 {
+                return true;
+            }
+        }
+        self.random.happens(rate(&self.faults))
+    }
+
     /// Draws when something that is sent now arrives.
     fn arrival(&mut self, after: Duration) -> Duration {
-        let delayed = self.random.happens(self.faults.delay);
+        let delayed = self.happens(|faults| faults.delay);
         let delay = if delayed { self.random.below(MAX_DELAY_MICROS) } else { 0 };
         after.max(self.now + Duration::from_micros(delay as u64))
     }

@@ -87,6 +87,12 @@ impl UringReactor {
                 // A multishot accept may end at any time, for instance when completions pile up.
                 self.arm_accept(number);
                 let peer = socket.peer();
+                let listener = self.listeners.get(number).and_then(Option::as_ref);
+                if peer.is_none() && listener.is_some_and(|it| it.listener.is_tcp()) {
+                    // It is gone already. To its owner it would look like one of a Unix socket,
+                    // which may be trusted with more.
+                    return None;
+                }
                 return Some(Completion::Accepted { listener: number, socket, peer });
             }
             Err(error) => error,

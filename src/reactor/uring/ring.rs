@@ -96,7 +96,8 @@ impl Ring {
         }
         probe_operations(&ring)?;
         let _ = ring.submitter().register_ring_fd();
-        let bounds_receives = probe_bounded_receive(&mut ring).unwrap_or(false);
+        let bounds_receives = probe_bounded_receive(&mut ring)
+            .map_err(|error| explain("a first submission", &error))?;
         Ok(Self { ring, bounds_receives })
     }
 
@@ -215,7 +216,16 @@ fn probe_bounded_receive(ring: &mut IoUring) -> io::Result<bool> {
     limit_multishot(&mut receive, 1);
     // SAFETY: the descriptor outlives the operation, which fails while it is submitted.
     unsafe { ring.submission().push(&receive) }.map_err(io::Error::other)?;
-    ring.submit_and_wait(1)?;
+    // Until it is over: submitted later, it would meet another descriptor of that number.
+    for _ in 0..MAX_FRUITLESS_ENTERS {
+        match ring.submit_and_wait(1) {
+            Err(error) if is_passing(&error) => {}
+            result => {
+                result?;
+                break;
+            }
+        }
+    }
     let result = ring.completion().next().map(|entry| entry.result());
     Ok(result == Some(-libc::ENOTSOCK))
 }
@@ -251,6 +261,8 @@ pub(super) fn explain(what: &str, error: &io::Error) -> io::Error {
 }
 
 const PAYLOAD: u64 = (1 << 56) - 1;
+/// After so many calls in a row without any effect the kernel will not recover.
+pub(super) const MAX_FRUITLESS_ENTERS: u32 = 1000;
 pub(super) const SUBMISSIONS: u32 = 256;
 const COMPLETIONS: u32 = 4096;
 /// `IORING_ENTER_GETEVENTS`, which the crate keeps to itself.
