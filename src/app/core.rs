@@ -99,7 +99,7 @@ impl Core {
             && let Some(cork) = self.connections.express(key, bytes)
         {
             ws::append_frame(cork, is_last, opcode, payload, None);
-            self.stats.messages_out += u64::from(!opcode.is_control());
+            self.stats.messages_out += u64::from(is_last && !opcode.is_control());
             self.stats.bytes_out += bytes as u64;
             return SendStatus::Sent;
         }
@@ -113,7 +113,7 @@ impl Core {
         is_last: bool,
         payload: &[u8],
     ) -> SendStatus {
-        let status = self.admit(key, ws::framed_length(payload.len()), opcode);
+        let status = self.admit(key, ws::framed_length(payload.len()), opcode, is_last);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
         {
@@ -125,7 +125,7 @@ impl Core {
     pub(super) fn send_prepared(&mut self, key: Key, prepared: &Prepared) -> SendStatus {
         let compressed = self.compressed_form(key, prepared.frame());
         let frame = compressed.as_ref().unwrap_or(prepared.frame());
-        let status = self.admit(key, frame.len(), Opcode::Binary);
+        let status = self.admit(key, frame.len(), Opcode::Binary, true);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
         {
@@ -166,7 +166,13 @@ impl Core {
     }
 
     /// Whether there is room for so many bytes more, and whether they are welcome.
-    pub(super) fn admit(&mut self, key: Key, bytes: usize, opcode: Opcode) -> SendStatus {
+    pub(super) fn admit(
+        &mut self,
+        key: Key,
+        bytes: usize,
+        opcode: Opcode,
+        is_last: bool,
+    ) -> SendStatus {
         let Some(connection) = self.connections.get(key).filter(|c| c.is_open()) else {
             return SendStatus::Closed;
         };
@@ -190,7 +196,7 @@ impl Core {
                 connection.heard = now;
             }
         }
-        self.stats.messages_out += u64::from(!is_control);
+        self.stats.messages_out += u64::from(is_last && !is_control);
         self.stats.bytes_out += bytes as u64;
         if is_blocked { SendStatus::Queued { bytes: buffered + bytes } } else { SendStatus::Sent }
     }
