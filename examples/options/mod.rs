@@ -78,14 +78,15 @@ impl Options {
         }
         let urls: Vec<String> = running.addresses().iter().map(url).collect();
         let plural = if count == 1 { "" } else { "s" };
-        println!("listening on {} ({}, {count} worker{plural})", urls.join(" "), running.backend());
+        let urls = urls.join(" and ");
+        println!("listening on {urls} ({}, {count} worker{plural})", running.backend());
         running.join()
     }
 }
 
 fn url(address: &Address) -> String {
     match address {
-        Address::Tcp(address) => format!("ws://{address}"),
+        Address::Tcp(address) => format!("http://{address} and ws://{address}"),
         unix @ Address::Unix(_) => unix.to_string(),
     }
 }

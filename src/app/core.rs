@@ -184,6 +184,10 @@ impl Core {
         let is_blocked = connection.is_blocked();
         if connection.subscriber.is_some() && self.topics.has_pending() {
             self.deliver_pending(key);
+            // That may have been too much for it.
+            if !self.connections.get(key).is_some_and(Connection::is_open) {
+                return SendStatus::Closed;
+            }
         }
         let config = &self.configs[usize::from(self.route_of(key))];
         let buffered = self.connections.buffered_bytes(key);

@@ -107,7 +107,7 @@ impl<'o> Parsed<'o> {
         let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
         // Pages from files have no host, and some browsers say `file://`.
-        if !is_scheme || !(authority.is_empty() || is_host(authority)) {
+        if !is_scheme || !(authority.is_empty() || is_host(authority.as_bytes())) {
             return None;
         }
         let (host, port) = split_port(authority);

@@ -57,10 +57,14 @@ impl Service {
                     if taken > 0 {
                         done += taken;
                         decoder.skip_body();
-                    } else if decoder.is_in_body() {
-                        let has_exchange =
-                            self.core.connections.get(key).is_some_and(|c| c.has_exchange);
+                    }
+                    let has_exchange =
+                        self.core.connections.get(key).is_some_and(|c| c.has_exchange);
+                    if decoder.is_in_body() {
                         limits.max_body_bytes = self.max_body_bytes(key, has_exchange);
+                    } else if !has_exchange {
+                        // It has been answered: that it is complete is no news to anybody.
+                        decoder.skip_end();
                     }
                 }
                 Some(Event::Body(piece)) => self.body(key, piece),
@@ -171,7 +175,7 @@ impl Service {
                 return Asked::Done;
             }
         }
-        let request = request_of(&self.core, key, *head, found.parameters);
+        let request = request_of(&self.core, key, head, found.parameters);
         match page {
             Page::Plain(answer) => {
                 let response = catch_unwind(AssertUnwindSafe(|| answer(&request))).ok();
@@ -363,7 +367,7 @@ fn body_in<'b>(head: &RequestHead<'_>, rest: &'b [u8]) -> Option<&'b [u8]> {
 pub(super) fn request_of<'a>(
     core: &'a Core,
     key: Key,
-    head: RequestHead<'a>,
+    head: &'a RequestHead<'a>,
     parameters: Parameters<'a, 'a>,
 ) -> Request<'a> {
     Request {

@@ -52,7 +52,7 @@ impl Service {
         // Found before, so found again: the second time to lend its parameters.
         let site = site_of(&self.sites, &self.hosts, head);
         let Ok(found) = site.sockets.find(head.method(), head.path()) else { return };
-        let request = request_of(&self.core, key, *head, found.parameters);
+        let request = request_of(&self.core, key, head, found.parameters);
         let endpoint = &mut self.routes[usize::from(route)];
         let answer = catch_unwind(AssertUnwindSafe(|| endpoint.upgrade(&request)));
         self.answer(key, handshake, answer.ok());
