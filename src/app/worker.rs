@@ -199,6 +199,7 @@ impl<R: Reactor> Worker<R> {
                 }
                 Completion::Writable { key } => {
                     self.service.core.connections.writable(&mut self.reactor, key);
+                    self.service.moved(key);
                 }
                 Completion::Accepted { socket, peer, .. } => self.accept(socket, peer),
                 Completion::AcceptFailed { listener, error } => {
