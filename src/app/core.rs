@@ -265,6 +265,18 @@ impl Core {
         self.publish_framed(from, topic, framed)
     }
 
+    pub(super) fn publish_prepared(
+        &mut self,
+        from: Option<Key>,
+        topic: &[u8],
+        prepared: &Prepared,
+    ) -> bool {
+        let framed = |core: &mut Self, audience: &Audience| {
+            core.with_forms(prepared.clone().into_framed(), audience)
+        };
+        self.publish_framed(from, topic, framed)
+    }
+
     /// Publishes what `frame` makes, if there is an audience for it.
     pub(super) fn publish_framed(
         &mut self,
@@ -460,6 +472,7 @@ impl Core {
             return;
         }
         self.leave_topics(key);
+        log::debug!(worker = self.worker, socket:? = key; "closed with {}: {reason}", code.code());
         // After a close frame nothing may be sent (RFC 6455 §5.5.1).
         if stage == Stage::WebSocket
             && let Some(outbox) = self.connections.outbox(key)

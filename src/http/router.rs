@@ -304,8 +304,16 @@ fn check_pattern(pattern: &str) -> Result<Box<[Parameter]>, RouteError> {
             None if segment.contains('*') => {
                 return Err(RouteError::Wildcard(pattern.to_owned()));
             }
+            // What other routers call a parameter.
+            None if segment.contains(['{', '}']) => {
+                return Err(RouteError::Name(pattern.to_owned()));
+            }
             None => continue,
         };
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if segment != "*" && !name.bytes().all(is_of_name) {
+            return Err(RouteError::Name(pattern.to_owned()));
+        }
         if parameters.iter().any(|known| *known.name == *name) {
             return Err(RouteError::RepeatedName(pattern.to_owned()));
         }
@@ -343,6 +351,8 @@ pub enum RouteError {
     NoLeadingSlash(String),
     /// A colon without a name.
     EmptyName(String),
+    /// Braces, or a name of other characters than letters, digits, `_` and `-`.
+    Name(String),
     /// Two parameters of the same name.
     RepeatedName(String),
     /// A star that is not the whole last segment.
@@ -362,6 +372,11 @@ impl fmt::Display for RouteError {
         match self {
             Self::NoLeadingSlash(p) => write!(f, "route `{p}`: begin the pattern with `/`"),
             Self::EmptyName(p) => write!(f, "route `{p}`: write a name after each `:`"),
+            Self::Name(p) => write!(
+                f,
+                "route `{p}`: write a parameter as a segment `:name`, with letters, digits, `_` \
+                and `-`"
+            ),
             Self::RepeatedName(p) => {
                 write!(f, "route `{p}`: give each parameter a name of its own")
             }

@@ -10,7 +10,7 @@ use crate::http::{RequestHead, is_host};
 /// Whose pages may open a WebSocket. Clients that are no browsers (without Origin) always may.
 ///
 /// ```
-/// use sockeye::ws::Origin;
+/// use sockeye::Origin;
 /// let origin = Origin::list(["https://example.org", "http://localhost:3000"])?;
 /// assert!(matches!(origin, Origin::List(origins) if origins.len() == 2));
 /// assert!(Origin::list(["https://example.org/path"]).is_err());

@@ -104,6 +104,7 @@ impl Service {
     /// What the client sent is no request: nobody knows where the next one would begin.
     pub(super) fn fault(&mut self, key: Key, status: Status) {
         self.core.stats.bad_requests += 1;
+        log::debug!(worker = self.core.worker, socket:? = key; "a request is refused: {status}");
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         // A response that has begun cannot be taken back.
         if connection.has_exchange && self.abandon(key) {

@@ -146,7 +146,9 @@ impl Service {
 /// The response to a handshake that fails.
 pub(super) fn refusal(error: ws::HandshakeError) -> Response {
     let fields = error.fields().iter();
-    fields.fold(Response::of_status(error.status()), |response, (name, value)| {
+    let status = error.status();
+    let text = format!("{status}: {error}\n");
+    fields.fold(Response::text(text).with_status(status), |response, (name, value)| {
         response.header(*name, std::str::from_utf8(value).unwrap_or_default())
     })
 }
