@@ -73,4 +73,8 @@ fn main() -> ExitCode {
     })
 }
 
+/// The first line of `--help`.
+const ABOUT: &str = "An echo, rooms, bodies and statistics: the server for `loadgen mixed`";
+/// The path of its WebSocket.
+const SOCKET: &str = "/ws";
 const MAX_BODY_BYTES: u64 = 1 << 20;
