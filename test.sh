@@ -225,6 +225,27 @@ autobahn() {
     timeout --kill-after=10 1800 python3 tests/autobahn/drive.py "$@"
 }
 
+# The real kernel's faults: floods, signals, resets, links that go down.
+faults() {
+    timeout --kill-after=10 1800 \
+        cargo test --release --quiet --test faults -- --test-threads=1 --nocapture
+}
+
+# A mixed load for so long, on a server of its own, in which nothing may drift.
+soak() {
+    local backend=$1 seconds=$2 server pid line status=0
+    cargo build --release --quiet --package loadgen
+    exec {server}< <(exec "$SOCKEYE_EXAMPLES/mixed" --listen 127.0.0.1:0 --workers 2 \
+        --backend "$backend")
+    pid=$!
+    read -r -t 10 line <&"$server"
+    timeout --kill-after=10 $((seconds + 120)) "$target/release/loadgen" soak \
+        "$(grep -o 'ws://[0-9.:]*' <<<"$line" | head -n 1)" --pid "$pid" \
+        --duration "${seconds}s" --warmup 5s || status=$?
+    kill "$pid"
+    return $status
+}
+
 deep_properties() {
     PROPTEST_CASES=4096 cargo test --workspace --release --quiet --lib
 }
@@ -266,6 +287,16 @@ if [ "$mode" != quick ]; then
         esac
     done
     step 'Autobahn: client, dedicated' autobahn client dedicated
+    if [ "$mode" = long ]; then
+        export SOCKEYE_LONG=1
+        soak_seconds=300
+    else
+        soak_seconds=20
+    fi
+    step 'faults of the real kernel' faults
+    for backend in $SOCKEYE_BACKENDS; do
+        step "soak, $backend, $soak_seconds s" soak "$backend" "$soak_seconds"
+    done
 fi
 
 if [ "$mode" = long ]; then

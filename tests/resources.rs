@@ -6,123 +6,19 @@
 #![allow(clippy::disallowed_methods, reason = "a test looks at the clock, and waits")]
 
 use std::{
-    env, fs,
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
-    process::{Child, ChildStdin, Command, Stdio},
+    env,
+    io::Read,
     thread,
     time::{Duration, Instant},
 };
 
-use sockeye::{
-    App, Backend, CompressionConfig, Limits, Response, Server, WebSocketConfig,
-    reactor::{self, UringReactor},
+use sockeye::{App, Backend, CompressionConfig, Limits, Response, Server, WebSocketConfig};
+use support::{
+    Frame, Log, Peer, Puppet, close_payload, frame, frame_of, get, numbered,
+    process::{self, Process},
 };
-use support::{Frame, Log, Peer, Puppet, close_payload, frame, frame_of, get, handshake, numbered};
 
 mod support;
-
-/// A server in another process.
-struct Process {
-    child: Child,
-    // Closing it ends the server.
-    _stdin: ChildStdin,
-    address: SocketAddr,
-}
-
-impl Process {
-    /// Runs the server below with so many descriptors. `None` if the backend is not to be had.
-    fn start(backend: &str, descriptors: u32) -> Option<Self> {
-        if backend == "uring"
-            && let Err(error) = UringReactor::probe(&reactor::Config::default())
-        {
-            eprintln!("skipped: {error}");
-            return None;
-        }
-        let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
-        let mut child = Command::new("sh")
-            .args(["-c", &script])
-            .arg(env::current_exe().unwrap())
-            .args(["--exact", "the_server", "--nocapture", "--test-threads=1"])
-            .env("SOCKEYE_SERVE", backend)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the server says where it listens").unwrap();
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.parse().unwrap();
-            }
-        };
-        let stdin = child.stdin.take().unwrap();
-        thread::spawn(move || lines.for_each(drop));
-        Some(Self { child, _stdin: stdin, address })
-    }
-
-    fn connect(&self) -> Peer {
-        Peer::real(self.address, None)
-    }
-
-    fn open(&self, target: &str) -> Peer {
-        let mut peer = self.connect();
-        peer.upgrade(target);
-        peer
-    }
-
-    fn open_narrow(&self, target: &str) -> Peer {
-        let mut peer = Peer::real(self.address, Some(8 << 10));
-        peer.upgrade(target);
-        peer
-    }
-
-    /// A WebSocket whose messages may be compressed.
-    fn open_deflated(&self, target: &str) -> Peer {
-        let mut peer = self.connect();
-        peer.write(&handshake(target, "Sec-WebSocket-Extensions: permessage-deflate\r\n"));
-        let agreed = peer.expect_switch();
-        let agreed = agreed.header("Sec-WebSocket-Extensions").unwrap();
-        assert_eq!(agreed.contains("no_context_takeover"), target == "/shared", "{agreed}");
-        peer
-    }
-
-    /// How many WebSockets the server has.
-    fn websockets(&self) -> u64 {
-        let mut peer = self.connect();
-        peer.write(&get("/websockets", "Connection: close\r\n"));
-        peer.response().text().parse().unwrap()
-    }
-
-    /// Processor time that the server has used, of all its threads.
-    fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The name of the program, which may have spaces, ends with the last parenthesis.
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
-    }
-
-    /// The most memory that the server ever had in use, in bytes.
-    fn most_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
-    }
-
-    /// Bytes of memory that the server has in use.
-    fn memory(&self) -> u64 {
-        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * PAGE_BYTES
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Not a test but the other process, if there is one.
 #[test]
@@ -162,24 +58,7 @@ fn the_server() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        mod uring {
-            $(#[test]
-            fn $name() {
-                super::$name("uring");
-            })*
-        }
-        mod epoll {
-            $(#[test]
-            fn $name() {
-                super::$name("epoll");
-            })*
-        }
-    };
-}
-
-cases!(
+process::cases!(
     descriptors_run_out,
     floods_cost_a_bounded_amount,
     pipelined_requests_cost_a_bounded_amount,
@@ -236,22 +115,6 @@ fn descriptors_run_out(backend: &str) {
     served.expect_text("fine");
 }
 
-/// Runs until the server's memory has been the same for a while; returns what it was at most.
-fn settled_memory(process: &Process) -> u64 {
-    let (mut most, mut last, mut same) = (0, 0, 0);
-    for _ in 0..200 {
-        thread::sleep(Duration::from_millis(20));
-        let memory = process.memory();
-        most = most.max(memory);
-        same = if memory == last { same + 1 } else { 0 };
-        last = memory;
-        if same == 10 {
-            break;
-        }
-    }
-    most
-}
-
 fn floods_cost_a_bounded_amount(backend: &str) {
     let Some(process) = Process::start(backend, 1000) else { return };
     let kinds = [(Frame::BINARY, 100), (Frame::BINARY, 60_000), (Frame::PING, 125)];
@@ -261,11 +124,11 @@ fn floods_cost_a_bounded_amount(backend: &str) {
         let count = 20;
         let bytes = frame(opcode, &numbered(7, length)).repeat(8_000_000 / length);
         let mut peers: Vec<Peer> = (0..count).map(|_| process.open_narrow("/")).collect();
-        let before = settled_memory(&process);
+        let before = process.settled_memory();
         for peer in &mut peers {
             peer.pour(bytes.clone());
         }
-        let cost = settled_memory(&process).saturating_sub(before) / count;
+        let cost = process.settled_memory().saturating_sub(before) / count;
         // 64 KiB that have been received, 64 KiB and a message that wait to be sent, and what
         // the allocator adds.
         assert!(cost < 400 << 10, "{cost} bytes for each peer and messages of {length}");
@@ -286,11 +149,11 @@ fn pipelined_requests_cost_a_bounded_amount(backend: &str) {
         let number = 4_000_000 / request.len();
         let mut peers: Vec<Peer> =
             (0..count).map(|_| Peer::real(process.address, Some(8 << 10))).collect();
-        let before = settled_memory(&process);
+        let before = process.settled_memory();
         for peer in &mut peers {
             peer.pour(request.repeat(number));
         }
-        let cost = settled_memory(&process).saturating_sub(before) / count;
+        let cost = process.settled_memory().saturating_sub(before) / count;
         // 64 KiB of answers, and one more; what has been received waits as the bytes it is: 64 KiB
         // and a receive at most.
         let most = (192 << 10) + length as u64;
@@ -313,14 +176,14 @@ fn slow_readers_cost_a_bounded_amount(backend: &str) {
         peer.expect_text("subscribe: Ok(true)");
     }
     let mut writer = process.open("/");
-    let before = settled_memory(&process);
+    let before = process.settled_memory();
     for _ in 0..400 {
         writer.text("publish_many news 20 1000");
         for number in 0..20 {
             quick.expect_frame(Frame::BINARY, &numbered(number, 1000));
         }
     }
-    let cost = settled_memory(&process).saturating_sub(before) / count;
+    let cost = process.settled_memory().saturating_sub(before) / count;
     // max_backpressure is 64 KiB.
     assert!(cost < 100 << 10, "{cost} bytes for each slow reader");
 }
@@ -370,7 +233,7 @@ fn a_thousand_vanish(backend: &str) {
             // A ping at most, and the end.
             assert!(peer.read_to_end().0.len() <= 2);
         }
-        memory.push(settled_memory(&process));
+        memory.push(process.settled_memory());
     }
     // What the first thousand had is enough for the second.
     assert!(memory[1] <= memory[0] + (256 << 10), "{memory:?}");
@@ -460,9 +323,9 @@ fn unfinished_compressed_messages_cost_a_bounded_amount(backend: &str) {
         let Some(process) = Process::start(backend, 1000) else { return };
         let count = 100;
         let mut peers: Vec<Peer> = (0..count).map(|_| process.open_deflated(target)).collect();
-        let before = settled_memory(&process);
+        let before = process.settled_memory();
         peers.iter_mut().for_each(|peer| peer.write(&fragment));
-        let cost = settled_memory(&process).saturating_sub(before) / count;
+        let cost = process.settled_memory().saturating_sub(before) / count;
         // The message, a decompressor, and what dedicated ones keep; and the allocator's part.
         assert!(cost < (LIMIT + (48 << 10) + (32 << 10) + (32 << 10)) as u64, "{cost} bytes");
     }
@@ -470,5 +333,3 @@ fn unfinished_compressed_messages_cost_a_bounded_amount(backend: &str) {
 
 /// The longest message.
 const LIMIT: usize = 64 << 10;
-const PAGE_BYTES: u64 = 4096;
-const TICKS_PER_SECOND: u64 = 100;

@@ -187,7 +187,7 @@ impl Check {
 }
 
 /// Says how a message differs from the expected one.
-fn compare(got: Message<'_>, expected: Message<'_>) -> Result<(), String> {
+pub(crate) fn compare(got: Message<'_>, expected: Message<'_>) -> Result<(), String> {
     if got == expected {
         return Ok(());
     }

@@ -55,12 +55,22 @@ impl Openings {
         index: usize,
         wire: &mut Wire<R>,
     ) -> Result<(), Error> {
+        let room = (self.rooms > 1).then(|| format!("/room/{}", index % self.rooms));
+        self.begin_at(index, room.as_deref(), wire)
+    }
+
+    /// The same, at another target of the same server.
+    pub(crate) fn begin_at<R: Reactor<Socket = Socket>>(
+        &mut self,
+        index: usize,
+        target: Option<&str>,
+        wire: &mut Wire<R>,
+    ) -> Result<(), Error> {
         wire.connect(index)?;
         let handshake = ClientHandshake::new(self.random.nonce());
-        let room = (self.rooms > 1).then(|| format!("/room/{}", index % self.rooms));
         let request = ClientRequest {
             host: self.url.host(),
-            target: room.as_deref().unwrap_or(self.url.target()),
+            target: target.unwrap_or(self.url.target()),
             deflate: self.deflate,
             ..ClientRequest::default()
         };

@@ -182,7 +182,7 @@ impl Core {
         let Some(payload) = deflaters.deflate(message, window_bits, level, before) else {
             return self.send_with_care(key, opcode, true, message);
         };
-        let status = self.admit(key, ws::framed_length(payload.len()), opcode);
+        let status = self.admit(key, ws::framed_length(payload.len()), opcode, true);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
         {

@@ -32,7 +32,8 @@ pub struct Limits {
     /// From a request to an answer that comes later; then 503. Default 30 s.
     pub answer_timeout: Duration,
     /// For the peer to answer a close frame, and again for it to close the connection after the
-    /// last byte has left. Default 5 s.
+    /// last byte has left. Begins anew whenever a slow peer takes what waits before that. Default
+    /// 5 s.
     pub close_timeout: Duration,
     /// Bytes of bodies that are being collected, over all connections; who sends more then gets
     /// a 503. Default 256 MiB.

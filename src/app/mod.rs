@@ -22,6 +22,7 @@ mod compression;
 mod config;
 mod context;
 mod core;
+mod counted_time;
 mod deflation;
 mod delivery;
 mod endpoint;

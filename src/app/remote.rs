@@ -257,6 +257,10 @@ impl Remote {
     /// Ends the server: it accepts no more, closes every WebSocket with 1001, answers the requests
     /// it has, and gives all that was sent the time `grace` to leave. Then it drops what is left.
     ///
+    /// A client gets what was sent to it before its close frame, and nothing after that: what is
+    /// published while workers are closing reaches no socket of those that have begun. What one
+    /// thread publishes here before it calls this reaches everyone.
+    ///
     /// A second call can only shorten the time.
     pub fn shutdown(&self, grace: Duration) {
         for worker in self.workers() {

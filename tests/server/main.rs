@@ -16,6 +16,7 @@ mod support;
 mod backpressure;
 mod big;
 mod compressed;
+mod held_up;
 mod http;
 mod ids;
 mod life;

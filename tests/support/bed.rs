@@ -184,6 +184,31 @@ impl Bed {
         self.inside.pass(time);
     }
 
+    /// Lets time pass in which no worker does anything, but for what it has begun.
+    pub(crate) fn hold_up(&self, time: Duration, meanwhile: impl FnOnce()) {
+        match &*self.inside {
+            Inside::Real(running) => {
+                let remote = running.remote();
+                let (begun, has_begun) = mpsc::channel();
+                for worker in 0..remote.worker_count() {
+                    let begun = begun.clone();
+                    let hold = move |_: &mut Context<'_>| {
+                        let _ = begun.send(());
+                        thread::sleep(time);
+                    };
+                    remote.run_on(worker, hold).unwrap();
+                    has_begun.recv().unwrap();
+                }
+                meanwhile();
+                thread::sleep(time);
+            }
+            Inside::Sim(sim) => {
+                meanwhile();
+                sim.network.advance(time);
+            }
+        }
+    }
+
     /// Waits until something is the case.
     #[track_caller]
     pub(crate) fn wait_until(&self, what: impl fmt::Display, mut is_so: impl FnMut() -> bool) {
