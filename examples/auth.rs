@@ -46,6 +46,13 @@ impl WebSocketHandler for Desk {
     }
 }
 
+/// What `--help` says.
+const ABOUT: &str =
+    "Opens WebSockets for tickets, which users get for their password, and for tokens:
+  curl --user ada:lovelace --data '' http://127.0.0.1:9001/ticket";
+/// Where a WebSocket is opened: with `?ticket=`, or a token in the field Authorization.
+const SOCKET: &str = "/ws";
+
 fn main() -> ExitCode {
     // All workers share the tickets: the WebSocket may come to another one.
     let tickets = Tickets::new(Duration::from_secs(30));

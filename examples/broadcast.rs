@@ -29,6 +29,11 @@ impl WebSocketHandler for Broadcast {
     }
 }
 
+/// What `--help` says.
+const ABOUT: &str = "Sends every message to every other socket";
+/// Where a WebSocket is opened: here on any path.
+const SOCKET: &str = "";
+
 fn main() -> ExitCode {
     options::Options::parse().serve(|options| {
         App::new().get("/", |_| Response::text("Hello, world!")).websocket_with(

@@ -9,6 +9,11 @@ use sockeye::{App, Message, Response, WebSocket, on_message};
 
 mod options;
 
+/// What `--help` says.
+const ABOUT: &str = "Sends every message back, on every path";
+/// Where a WebSocket is opened: here on any path.
+const SOCKET: &str = "";
+
 fn main() -> ExitCode {
     options::Options::parse().serve(|options| {
         let echo = |socket: &mut WebSocket<'_, ()>, message: Message<'_>| {

@@ -12,6 +12,7 @@ use sockeye::{
 mod options;
 
 #[derive(Parser)]
+#[command(version, about = ABOUT)]
 struct Arguments {
     #[command(flatten)]
     options: options::Options,
@@ -56,6 +57,15 @@ fn greet(request: &Request<'_>) -> Response {
     let name = request.parameter("name").unwrap_or_default();
     Response::json(serde_json::json!({ "hello": name }).to_string())
 }
+
+/// What `--help` says.
+const ABOUT: &str = "Answers HTTP requests beside a WebSocket:
+  curl --data hello http://127.0.0.1:9001/
+  curl http://127.0.0.1:9001/hello/ada
+  curl --upload-file FILE http://127.0.0.1:9001/upload
+  curl http://127.0.0.1:9001/files/README.md";
+/// Where a WebSocket is opened.
+const SOCKET: &str = "/ws";
 
 fn main() -> ExitCode {
     let Arguments { options, files } = Arguments::parse();

@@ -58,6 +58,13 @@ fn publish(request: &Request<'_>, body: &[u8]) -> Response {
     }
 }
 
+/// What `--help` says.
+const ABOUT: &str = "Sends what is posted to /publish to event streams and WebSockets:
+  curl --no-buffer http://127.0.0.1:9001/events
+  curl --data hello http://127.0.0.1:9001/publish";
+/// Where a WebSocket is opened.
+const SOCKET: &str = "/ws";
+
 fn main() -> ExitCode {
     options::Options::parse().serve(|options| {
         App::new()

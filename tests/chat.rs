@@ -37,7 +37,7 @@ impl Chat {
             let _ = child.wait();
             return None;
         };
-        let address = address.split_whitespace().next().unwrap().parse().unwrap();
+        let address = address.split('/').next().unwrap().parse().unwrap();
         Some(Self { child, address })
     }
 

@@ -1,9 +1,7 @@
-//! People who talk in rooms, on a page that the server brings along.
+//! People who talk in rooms: `cargo run --release --example chat -- --help`
 //!
-//!     cargo run --release --example chat -- --help
-//!
-//! A room lives on one worker, which its name decides; its people are on all of them. What they do
-//! is posted to the room's worker: everyone sees it in the same order, and nothing is locked.
+//! A room lives on one worker, which its name decides; its people are on all of them, and post to
+//! it what they do: everyone sees it in the same order, and nothing is locked.
 
 use std::{collections::HashMap, process::ExitCode};
 
@@ -12,7 +10,7 @@ use room::Room;
 use serde_json::Value;
 use sockeye::{
     App, CloseCode, Message, Remote, Request, Response, SendError, SocketId, Status, Upgrade,
-    WebSocket, WebSocketHandler,
+    WebSocket, WebSocketConfig, WebSocketHandler,
 };
 
 #[path = "../options/mod.rs"]
@@ -87,9 +85,9 @@ fn is_name(name: &str) -> bool {
 
 fn main() -> ExitCode {
     options::Options::parse().serve(|options| {
-        let mut config = options.websocket_config();
         // Who misses a message is better off with a new connection, and the last messages.
-        config.close_on_backpressure_limit = true;
+        let config =
+            WebSocketConfig { close_on_backpressure_limit: true, ..options.websocket_config() };
         let app = App::new().get("/", |_| Response::html(include_str!("chat.html")));
         app.websocket_with("/chat", config, Chat::default())
     })
@@ -97,3 +95,5 @@ fn main() -> ExitCode {
 
 /// When a worker has so many, those without people are forgotten, with what was said there.
 const MAX_ROOMS: usize = 100;
+const ABOUT: &str = "A chat with rooms, on a page that the server brings along";
+const SOCKET: &str = "/chat?name=NAME&room=ROOM";

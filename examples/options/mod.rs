@@ -1,14 +1,14 @@
 //! What the example servers have in common: their command line, the line that says that they are
 //! ready, and a clean end on SIGINT and SIGTERM.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use sockeye::{Address, App, Backend, CompressionConfig, Result, Server, WebSocketConfig};
 
-/// The options of every example.
+/// The options of every example. What it is about, and where its WebSocket is, it says itself.
 #[derive(Parser, Debug, Clone)]
-#[command(version)]
+#[command(version, about = super::ABOUT)]
 pub(crate) struct Options {
     /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 for any free one
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDR")]
@@ -50,13 +50,9 @@ impl Options {
     /// Runs a server until it is told to stop.
     pub(crate) fn serve(self, app: impl Fn(&Self) -> App + Send + Sync + 'static) -> ExitCode {
         env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-        match self.run(app) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        }
+        let Err(error) = self.run(app) else { return ExitCode::SUCCESS };
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
     }
 
     fn run(self, app: impl Fn(&Self) -> App + Send + Sync + 'static) -> Result<()> {
@@ -72,20 +68,29 @@ impl Options {
         let running = server.start()?;
         let remote = running.remote();
         let count = remote.worker_count();
-        let stop = move || remote.shutdown(GRACE);
+        let mut is_stopping = false;
+        let stop = move || {
+            if !is_stopping && std::io::stderr().is_terminal() {
+                eprintln!("stopping; once more to stop at once");
+            }
+            let grace = if is_stopping { Duration::ZERO } else { GRACE };
+            is_stopping = true;
+            remote.shutdown(grace);
+        };
         if let Err(error) = ctrlc::set_handler(stop) {
             eprintln!("warning: signals end this server without grace: {error}");
         }
         let urls: Vec<String> = running.addresses().iter().map(url).collect();
         let plural = if count == 1 { "" } else { "s" };
-        println!("listening on {} ({}, {count} worker{plural})", urls.join(" "), running.backend());
+        let urls = urls.join(" and ");
+        println!("listening on {urls} ({}, {count} worker{plural})", running.backend());
         running.join()
     }
 }
 
 fn url(address: &Address) -> String {
     match address {
-        Address::Tcp(address) => format!("ws://{address}"),
+        Address::Tcp(address) => format!("http://{address} and ws://{address}{}", super::SOCKET),
         unix @ Address::Unix(_) => unix.to_string(),
     }
 }

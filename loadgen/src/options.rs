@@ -165,7 +165,7 @@ pub struct Common {
     #[serde(skip)]
     pub url: Option<String>,
     /// How long to measure: 5, 2.5s, 300ms.
-    #[arg(short, long, default_value = "5", value_parser = duration)]
+    #[arg(short, long, default_value = "5", value_parser = measured)]
     pub duration: Duration,
     /// How long to go on before that.
     #[arg(short, long, default_value = "1", value_parser = duration)]
@@ -193,7 +193,7 @@ pub struct Common {
     /// What payloads and masks are drawn from.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// How long the server may be silent while answers are due.
+    /// How long the server may be silent while answers are due: 10, 300ms.
     #[arg(long, default_value = "10", value_parser = duration)]
     pub patience: Duration,
     /// Show no progress.
@@ -302,6 +302,12 @@ fn size(text: &str) -> Result<usize, String> {
     Ok(bytes)
 }
 
+/// A time in which something can be measured.
+fn measured(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration < SHORTEST { Err("at least 100ms".into()) } else { Ok(duration) }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let (number, factor) = match text {
         _ if text.ends_with("ms") => (&text[..text.len() - 2], 0.001),
@@ -314,6 +320,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds * factor).map_err(|_| hint.into())
 }
 
+const SHORTEST: Duration = Duration::from_millis(100);
 const MAX_COUNT: usize = 1 << 20;
 const MAX_PAYLOAD_BYTES: usize = 64 << 20;
 const EXAMPLES: &str = "\

@@ -33,7 +33,7 @@ impl Backend {
             Ok(_) => Ok(Self::Uring),
             Err(error) if self == Self::Uring => Err(super::Error::Backend(error)),
             Err(error) => {
-                log::warn!(backend = "epoll"; "io_uring is not to be had: {error}");
+                log::warn!("io_uring is not to be had, epoll is used: {error}");
                 Ok(Self::Epoll)
             }
         }

@@ -52,6 +52,9 @@ impl App {
     #[must_use]
     pub fn host(mut self, name: &str, mut app: Self) -> Self {
         self.faults.append(&mut app.faults);
+        if name.is_empty() || name.contains('/') || name.contains(':') && !name.ends_with(']') {
+            self.faults.push(format!("host '{name}': write a name without scheme, port and path"));
+        }
         self.hosts.push((name.to_ascii_lowercase(), app));
         self
     }
@@ -141,6 +144,10 @@ impl App {
     #[must_use]
     pub fn files(mut self, pattern: &str, files: Files) -> Self {
         self.faults.extend(files.fault());
+        if !pattern.ends_with("/*") {
+            let text = format!("files at '{pattern}': end the pattern with `/*`");
+            self.faults.push(text);
+        }
         self.get(pattern, move |request| files.respond(request))
     }
 

@@ -45,6 +45,11 @@ impl Context<'_> {
         self.0.publish_uncompressed(None, topic.as_bytes(), message.into());
     }
 
+    /// As [`Context::publish`], with a message that has been framed before: for several topics.
+    pub fn publish_prepared(&mut self, topic: &str, prepared: &Prepared) {
+        self.0.publish_prepared(None, topic.as_bytes(), prepared);
+    }
+
     /// Begins the closing handshake of a socket.
     pub fn close(&mut self, id: SocketId, code: CloseCode, reason: &str) {
         self.0.close_by_id(id, Some((code, reason)));

@@ -188,6 +188,10 @@ impl Core {
         let is_blocked = connection.is_blocked();
         if connection.subscriber.is_some() && self.topics.has_pending() {
             self.deliver_pending(key);
+            // That may have been too much for it.
+            if !self.connections.get(key).is_some_and(Connection::is_open) {
+                return SendStatus::Closed;
+            }
         }
         let config = &self.configs[usize::from(self.route_of(key))];
         let buffered = self.connections.buffered_bytes(key);
@@ -261,6 +265,18 @@ impl Core {
     ) -> bool {
         let framed = |core: &mut Self, audience: &Audience| {
             core.with_forms(Framed::plain(ws::frame(message)), audience)
+        };
+        self.publish_framed(from, topic, framed)
+    }
+
+    pub(super) fn publish_prepared(
+        &mut self,
+        from: Option<Key>,
+        topic: &[u8],
+        prepared: &Prepared,
+    ) -> bool {
+        let framed = |core: &mut Self, audience: &Audience| {
+            core.with_forms(prepared.clone().into_framed(), audience)
         };
         self.publish_framed(from, topic, framed)
     }
@@ -460,6 +476,7 @@ impl Core {
             return;
         }
         self.leave_topics(key);
+        log::debug!(worker = self.worker, socket:? = key; "closed with {}: {reason}", code.code());
         // After a close frame nothing may be sent (RFC 6455 §5.5.1).
         if stage == Stage::WebSocket
             && let Some(outbox) = self.connections.outbox(key)

@@ -11,7 +11,6 @@ use std::{fmt, io};
 /// assert!(matches!(error, Error::Listen { .. }));
 /// assert!(error.to_string().contains("HOST:PORT"));
 /// ```
-#[derive(Debug)]
 pub enum Error {
     /// A route, a limit or another setting with which no server can work.
     Config(String),
@@ -36,13 +35,27 @@ impl fmt::Display for Error {
         match self {
             Self::Config(text) => f.write_str(text),
             Self::Listen { address, source } => {
-                write!(f, "cannot listen on {address}: {source}{}", hint(source))
+                let is_path = address.starts_with("unix:");
+                let hint = if is_path { path_hint(source) } else { hint(source) };
+                write!(f, "cannot listen on {address}: {source}{hint}")
+            }
+            // Another backend would need them too.
+            Self::Backend(source) if is_out_of_descriptors(source) => {
+                write!(f, "a worker cannot start: {source}{}", hint(source))
             }
             Self::Backend(source) => {
-                write!(f, "{source}; choose the backend `auto` to fall back to epoll")
+                let hint = "choose the backend `epoll`, or `auto`, which falls back to it";
+                write!(f, "{source}; {hint}")
             }
             Self::Worker(source) => write!(f, "a worker cannot go on: {source}{}", hint(source)),
         }
+    }
+}
+
+/// As [`Display`](fmt::Display): what a `main` prints that returns this error.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -63,11 +76,69 @@ fn hint(error: &io::Error) -> &'static str {
             "; another process listens there: stop it, or choose another port (0 for any)"
         }
         io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 and paths of others need the right to use them: \
-            choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE"
+            "; ports below 1024 need the right to use them: choose one from 1024 on, or grant \
+            CAP_NET_BIND_SERVICE"
         }
         io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
-        _ if error.raw_os_error() == Some(libc::EMFILE) => "; raise the limit with `ulimit -n`",
+        // What the kernel says when it will not make another thread.
+        io::ErrorKind::WouldBlock => {
+            "; there may be no more threads: choose fewer workers, or raise `ulimit -u`"
+        }
+        _ if is_out_of_descriptors(error) => {
+            "; descriptors have run out: choose fewer workers, or raise `ulimit -n`"
+        }
         _ => "",
+    }
+}
+
+/// As [`hint`], for the path of a Unix socket.
+fn path_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; something is there: stop the server that listens there, remove the file, \
+            or choose another path"
+        }
+        io::ErrorKind::NotFound => "; its folder must be there before",
+        io::ErrorKind::PermissionDenied => "; this user may not write to the folder",
+        io::ErrorKind::InvalidInput => "; at most 107 bytes",
+        _ => hint(error),
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn expect(error: &Error, words: &[&str], unwanted: &str) {
+        let text = error.to_string();
+        for word in words {
+            assert!(text.contains(word), "no '{word}' in '{text}'");
+        }
+        assert!(!text.contains(unwanted), "'{unwanted}' in '{text}'");
+    }
+
+    #[test]
+    fn each_error_says_what_helps_against_it() {
+        let system = io::Error::from_raw_os_error;
+        for code in [libc::EMFILE, libc::ENFILE] {
+            expect(&Error::Backend(system(code)), &["ulimit -n"], "auto");
+            expect(&Error::Worker(system(code)), &["ulimit -n"], "auto");
+        }
+        expect(&Error::Backend(system(libc::EPERM)), &["`epoll`", "`auto`"], "port");
+        expect(&Error::Worker(system(libc::EAGAIN)), &["fewer workers", "ulimit -u"], "port");
+        let listen = |address: &str, code| {
+            let address = address.to_owned();
+            Error::Listen { address, source: system(code) }
+        };
+        expect(&listen("127.0.0.1:80", libc::EADDRINUSE), &["another port"], "path");
+        expect(&listen("unix:a", libc::EADDRINUSE), &["remove", "another path"], "port");
+        expect(&listen("unix:a/b", libc::ENOENT), &["folder"], "port");
+        expect(&listen("127.0.0.1:80", libc::EACCES), &["CAP_NET_BIND_SERVICE"], "auto");
+        expect(&listen("unix:a", libc::EACCES), &["may not write"], "port");
     }
 }

@@ -73,14 +73,40 @@ pub trait WebSocketHandler: 'static {
         let _ = (socket, payload);
     }
 
-    /// Everything that waited for a slow peer has left.
+    /// Everything that waited for a slow peer has left: the moment to tell it what it has missed.
+    /// Not called as long as something waits, so under steady overload it may never come.
     fn drain(&mut self, socket: &mut WebSocket<'_, Self::Data>) {
         let _ = socket;
     }
 
     /// Published messages, or messages from other threads, were thrown away because the peer
-    /// does not read. (What the handler sends itself is answered at once, by
-    /// [`SendStatus::Dropped`](crate::SendStatus::Dropped).)
+    /// does not read: `max_backpressure` bytes wait for it, beside what the kernel has taken
+    /// (megabytes, by default). Called once in a turn at most, with the sum. There is seldom room
+    /// for another message now; tell the peer in `drain`. (What the handler sends itself is
+    /// answered at once, by [`SendStatus::Dropped`](crate::SendStatus::Dropped).)
+    ///
+    /// ```
+    /// use sockeye::{Dropped, Request, Upgrade, WebSocket, WebSocketHandler};
+    ///
+    /// struct Feed;
+    ///
+    /// impl WebSocketHandler for Feed {
+    ///     type Data = u64; // Messages that the peer has missed.
+    ///
+    ///     fn upgrade(&mut self, _: &Request<'_>) -> Upgrade<u64> {
+    ///         Upgrade::accept(0)
+    ///     }
+    ///     fn dropped(&mut self, socket: &mut WebSocket<'_, u64>, dropped: Dropped) {
+    ///         *socket.data() += dropped.messages;
+    ///     }
+    ///     fn drain(&mut self, socket: &mut WebSocket<'_, u64>) {
+    ///         let missed = std::mem::take(socket.data());
+    ///         if missed > 0 {
+    ///             socket.send(&format!("you have missed {missed} messages"));
+    ///         }
+    ///     }
+    /// }
+    /// ```
     fn dropped(&mut self, socket: &mut WebSocket<'_, Self::Data>, dropped: Dropped) {
         let _ = (socket, dropped);
     }

@@ -6,7 +6,8 @@ use crate::{
     ws::{self, Message},
 };
 
-/// A message framed once, for sending to many sockets that share no topic. Cloning shares it.
+/// A message framed once, for many sockets that share no topic, or for many topics. Cloning
+/// shares it.
 ///
 /// ```
 /// use sockeye::{Context, Prepared, SocketId};

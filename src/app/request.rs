@@ -17,7 +17,7 @@ use crate::http::{self, Parameters, RequestHead};
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    pub(super) head: RequestHead<'a>,
+    pub(super) head: &'a RequestHead<'a>,
     pub(super) parameters: Parameters<'a, 'a>,
     pub(super) remote_addr: Option<SocketAddr>,
     pub(super) proxies: Option<&'a Proxies>,

@@ -153,10 +153,11 @@ impl Server {
         drop(ready);
         for _ in 0..count {
             let result = readiness.recv();
-            result.map_err(|_| Error::Worker(io::Error::other("it panicked at its start")))??;
+            let panicked = || io::Error::other("the function that makes the application panicked");
+            result.map_err(|_| Error::Worker(panicked()))??;
         }
         for address in &running.addresses {
-            log::info!(address:%, backend:% = backend, workers = count; "listening");
+            log::info!("listening on {address} ({backend}, {count} workers)");
         }
         Ok(running)
     }
@@ -333,6 +334,10 @@ fn bind(
     for text in addresses {
         let explain = |source| Error::Listen { address: text.clone(), source };
         let address: Address = text.parse().map_err(explain)?;
+        let is_any = matches!(address, Address::Tcp(tcp) if tcp.port() == 0);
+        if !is_any && bound.contains(&address) {
+            return Err(Error::Config(format!("{text} is given twice")));
+        }
         Listener::probe(&address).map_err(explain)?;
         let first = Listener::bind(&address, backlog).map_err(explain)?;
         let address = first.address().clone();

@@ -16,6 +16,20 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl Stats {
+            /// The counts with their names, for pages and metrics.
+            ///
+            /// ```
+            /// let stats = sockeye::Stats { messages_in: 7, ..sockeye::Stats::default() };
+            /// let lines: Vec<String> =
+            ///     stats.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            /// assert!(lines.contains(&"messages_in 7".into()));
+            /// ```
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+
         /// Where a worker leaves its [`Stats`] for others to read.
         #[derive(Debug, Default)]
         pub(super) struct Board {

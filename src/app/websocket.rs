@@ -34,6 +34,22 @@ impl<D> WebSocket<'_, D> {
         self.data
     }
 
+    /// What is kept for this socket, and the socket without it: to send what stands in the data.
+    ///
+    /// ```
+    /// use sockeye::WebSocket;
+    ///
+    /// fn tell(socket: &mut WebSocket<'_, String>) {
+    ///     let (topic, mut socket) = socket.split();
+    ///     socket.publish(topic, "news");
+    /// }
+    /// ```
+    pub fn split(&mut self) -> (&mut D, WebSocket<'_, ()>) {
+        // Of no size: nothing is allocated.
+        let nothing = Box::leak(Box::new(()));
+        (self.data, WebSocket { core: self.core, key: self.key, data: nothing })
+    }
+
     /// This socket's name, to reach it from elsewhere.
     #[must_use]
     pub fn id(&self) -> SocketId {
@@ -138,6 +154,11 @@ impl<D> WebSocket<'_, D> {
         message: impl Into<Message<'m>>,
     ) -> bool {
         self.core.publish_uncompressed(Some(self.key), topic.as_bytes(), message.into())
+    }
+
+    /// As [`WebSocket::publish`], with a message that has been framed before: for several topics.
+    pub fn publish_prepared(&mut self, topic: &str, prepared: &Prepared) -> bool {
+        self.core.publish_prepared(Some(self.key), topic.as_bytes(), prepared)
     }
 
     /// Bytes that wait to be sent to this socket.

@@ -159,7 +159,8 @@ impl<R: Reactor> Worker<R> {
             return;
         }
         if self.letters.is_empty() {
-            let mut letters = Vec::new();
+            // The memory of the batch before serves this one.
+            let mut letters = Vec::from(std::mem::take(&mut self.letters));
             mailbox.take(&mut letters);
             self.letters = letters.into();
         }

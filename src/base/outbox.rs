@@ -58,6 +58,17 @@ impl Outbox {
         &mut self.tail[start..]
     }
 
+    /// Lets `write` append to the end what has many small pieces: so many bytes at most.
+    #[inline]
+    pub fn append_with(&mut self, most: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.tail.len() + most > CHUNK_BYTES.min(self.tail.capacity()) {
+            self.reserve(most);
+        }
+        let before = self.tail.len();
+        write(&mut self.tail);
+        self.len += self.tail.len() - before;
+    }
+
     /// Makes room for `additional` bytes, so that appending them moves nothing.
     #[cold]
     pub fn reserve(&mut self, additional: usize) {

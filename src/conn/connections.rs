@@ -12,7 +12,7 @@
 
 use std::mem;
 
-use super::{Connection, Stage};
+use super::{Connection, Protocol, Stage};
 use crate::{
     base::{Key, KeyedSlab, Outbox, SlabFull, Tick, TimerWheel},
     reactor::Reactor,
@@ -90,6 +90,22 @@ impl Connections {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
+    }
+
+    /// Whether this connection is between two requests, and everything sent to it has long been
+    /// the kernel's: it may be closed at once, and nothing is lost.
+    #[must_use]
+    pub fn is_at_rest(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|connection| {
+            let is_idle = matches!(&connection.protocol, Protocol::Http(d) if d.is_idle());
+            is_idle
+                && connection.stage == Stage::Http
+                && !connection.has_exchange
+                && !connection.is_blocked
+                && connection.queued_bytes() == 0
+                && connection.stashed_bytes() == 0
+                && self.turn.wrapping_sub(connection.sent_in_turn) > 1
+        })
     }
 
     /// All keys.

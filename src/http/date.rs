@@ -47,7 +47,7 @@ impl Date {
     }
 
     /// The whole field line with its line end.
-    pub(super) fn line(&self) -> &[u8] {
+    pub(super) fn line(&self) -> &[u8; LINE_BYTES] {
         &self.line
     }
 }

@@ -130,6 +130,15 @@ impl Decoder {
         }
     }
 
+    /// Passes over [`Event::End`], if it is next.
+    #[inline]
+    pub fn skip_end(&mut self) {
+        if let State::End = self.state {
+            self.buffer.free_complete();
+            self.state = State::Head;
+        }
+    }
+
     /// Whether no request has begun, or the last one has ended: the connection may be closed
     /// without harm, and its keep-alive time runs.
     #[must_use]

@@ -89,7 +89,7 @@ fn only(before: Option<&[u8]>, error: Error) -> Result<(), Error> {
 
 fn check_host(version: Version, host: Option<&[u8]>) -> Result<(), Error> {
     match host {
-        Some(value) if std::str::from_utf8(value).is_ok_and(target::is_host) => Ok(()),
+        Some(value) if target::is_host(value) => Ok(()),
         Some(_) => Err(Error::Host),
         None if version == Version::Http10 => Ok(()),
         None => Err(Error::MissingHost),

@@ -52,6 +52,11 @@ impl HeadBuffer {
                 Ok(Some((&partial.bytes, end - kept)))
             }
             None => {
+                if side == Side::Request
+                    && let Some(end) = whole_request(input, limits)
+                {
+                    return Ok(Some((&input[..end], end)));
+                }
                 let mut search = Search::default();
                 if let Some(end) = search.end(input, side, limits)? {
                     return Ok(Some((&input[..end], end)));
@@ -125,6 +130,36 @@ impl Search {
     }
 }
 
+/// The length of the head of a request that is whole and has nothing against it so far: the usual
+/// case, in one pass. Anything else is up to [`Search`].
+fn whole_request(input: &[u8], limits: &Limits) -> Option<usize> {
+    let bytes = &input[..input.len().min(limits.max_head_bytes)];
+    if !token::is_token_byte(*bytes.first()?) {
+        return None;
+    }
+    let most = limits.max_target_bytes + AROUND_TARGET_BYTES;
+    let mut line_start = 0;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    for (index, word) in words.iter().chain([&last]).enumerate() {
+        let mut feeds = line_feeds(*word);
+        while feeds != 0 {
+            let place = index * 8 + (feeds.trailing_zeros() / 8) as usize;
+            feeds &= feeds - 1;
+            let is_bare = place == line_start || bytes[place - 1] != b'\r';
+            if is_bare || line_start == 0 && place >= most {
+                return None;
+            }
+            if place == line_start + 1 {
+                return Some(place + 1);
+            }
+            line_start = place + 1;
+        }
+    }
+    None
+}
+
 /// Refuses at once what can only be something else than HTTP.
 fn check_first_bytes(bytes: &[u8], side: Side) -> Result<(), Error> {
     let is_good = match (side, bytes) {
@@ -135,20 +170,25 @@ fn check_first_bytes(bytes: &[u8], side: Side) -> Result<(), Error> {
     if is_good { Ok(()) } else { Err(Error::NotHttp) }
 }
 
-/// The place of the first LF. Eight bytes at a time: a byte is zero if taking one from it borrows
-/// from its highest bit; the first such place is exact (later ones may be borrowed into).
+/// The place of the first LF.
 fn find_line_feed(bytes: &[u8]) -> Option<usize> {
-    const LOW: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = LOW << 7;
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word) ^ (LOW * 0x0a);
-        let zeros = word.wrapping_sub(LOW) & !word & HIGH;
-        if zeros != 0 {
-            return Some(index * 8 + (zeros.trailing_zeros() / 8) as usize);
+        let feeds = line_feeds(*word);
+        if feeds != 0 {
+            return Some(index * 8 + (feeds.trailing_zeros() / 8) as usize);
         }
     }
     rest.iter().position(|byte| *byte == b'\n').map(|place| words.len() * 8 + place)
+}
+
+/// The highest bit of each byte that is LF. A byte is not zero if adding 127 to its lower bits
+/// carries into its highest one, or if that is set.
+fn line_feeds(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const LOWER: u64 = ONES * 0x7f;
+    let word = u64::from_le_bytes(word) ^ (ONES * 0x0a);
+    !(((word & LOWER) + LOWER) | word | LOWER)
 }
 
 /// What a request-line has around its target: the longest method, two spaces, the version, CRLF.

@@ -10,10 +10,10 @@ use super::HeaderSlots;
 /// The limits of one request.
 ///
 /// ```
-/// use sockeye::http::Limits;
-/// let limits = Limits { max_body_bytes: 64 << 20, ..Limits::default() };
+/// use sockeye::HttpLimits;
+/// let limits = HttpLimits { max_body_bytes: 64 << 20, ..HttpLimits::default() };
 /// assert_eq!(limits.check(), Ok(()));
-/// assert!(Limits { max_field_count: 10_000, ..limits }.check().is_err());
+/// assert!(HttpLimits { max_field_count: 10_000, ..limits }.check().is_err());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -11,7 +11,7 @@ use super::token::is_token;
 /// Reads form data.
 ///
 /// ```
-/// use sockeye::http::{Multipart, Part};
+/// use sockeye::{Multipart, Part};
 /// let body = b"--X\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--X--\r\n";
 /// let mut form = Multipart::new("multipart/form-data; boundary=X")?;
 /// let mut seen = String::new();

@@ -52,11 +52,11 @@ pub enum NoMatch {
 }
 
 /// The parameters of a path, in the order of the pattern. The rest that `*` stands for is named
-/// `*`. Values are not decoded.
+/// `*`. Values are not decoded. They are looked for in the path when they are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameters<'r, 'p> {
-    names: &'r [Box<str>],
-    values: [&'p str; MAX_PARAMETERS],
+    parameters: &'r [Parameter],
+    path: &'p str,
 }
 
 /// The most parameters a pattern has, `*` among them.
@@ -82,7 +82,14 @@ struct Endpoint<T> {
 struct Route<T> {
     value: T,
     // Here and not in the nodes, since `GET /:id` and `PUT /:name/x` share a node.
-    names: Box<[Box<str>]>,
+    parameters: Box<[Parameter]>,
+}
+
+/// A parameter of a pattern: its name, and how many segments stand before it.
+#[derive(Debug)]
+struct Parameter {
+    name: Box<str>,
+    segment: usize,
 }
 
 impl<T> Router<T> {
@@ -98,12 +105,12 @@ impl<T> Router<T> {
         {
             return Err(RouteError::Method(method.to_owned()));
         }
-        let names = check_pattern(pattern)?;
+        let parameters = check_pattern(pattern)?;
         let endpoint = self.endpoint(pattern);
         if endpoint.methods.iter().any(|(known, _)| **known == *method) {
             return Err(RouteError::Duplicate(format!("{method} {pattern}")));
         }
-        endpoint.methods.push((method.into(), Route { value, names }));
+        endpoint.methods.push((method.into(), Route { value, parameters }));
         Ok(())
     }
 
@@ -112,12 +119,12 @@ impl<T> Router<T> {
     /// # Errors
     /// As [`Router::add`].
     pub fn any(&mut self, pattern: &str, value: T) -> Result<(), RouteError> {
-        let names = check_pattern(pattern)?;
+        let parameters = check_pattern(pattern)?;
         let endpoint = self.endpoint(pattern);
         if endpoint.any.is_some() {
             return Err(RouteError::Duplicate(format!("any {pattern}")));
         }
-        endpoint.any = Some(Route { value, names });
+        endpoint.any = Some(Route { value, parameters });
         Ok(())
     }
 
@@ -145,12 +152,11 @@ impl<T> Router<T> {
         path: &'p str,
         skip: usize,
     ) -> Result<Match<'r, 'p, T>, NoMatch> {
-        let mut search =
-            Search { method, skip, allow: Vec::new(), values: [""; MAX_PARAMETERS], count: 0 };
+        let mut search = Search { method, skip, allow: Vec::new() };
         let route = path.strip_prefix('/').and_then(|rest| self.root.find(Some(rest), &mut search));
         match route {
-            Some(Route { value, names }) => {
-                Ok(Match { value, parameters: Parameters { names, values: search.values } })
+            Some(Route { value, parameters }) => {
+                Ok(Match { value, parameters: Parameters { parameters, path } })
             }
             None if search.allow.is_empty() || skip > 0 => Err(NoMatch::NotFound),
             None => {
@@ -190,39 +196,24 @@ impl<T> Node<T> {
 
     /// Finds the route of what is left of a path: `None` after its last segment. The depth of
     /// the recursion is that of the deepest pattern.
-    fn find<'r, 'p>(
-        &'r self,
-        rest: Option<&'p str>,
-        search: &mut Search<'_, 'r, 'p>,
-    ) -> Option<&'r Route<T>> {
+    fn find<'r>(&'r self, rest: Option<&str>, search: &mut Search<'_, 'r>) -> Option<&'r Route<T>> {
         let Some(rest) = rest else { return self.here.find(search) };
-        let (segment, after) = match rest.split_once('/') {
-            Some((segment, after)) => (segment, Some(after)),
-            None => (rest, None),
-        };
+        let (segment, after) = split_segment(rest);
         let place = self.literals.binary_search_by(|(text, _)| (**text).cmp(segment));
         if let Some(route) = place.ok().and_then(|i| self.literals[i].1.find(after, search)) {
             return Some(route);
         }
-        if let Some(parameter) = self.parameter.as_ref().filter(|_| !segment.is_empty()) {
-            search.push(segment);
-            if let Some(route) = parameter.find(after, search) {
-                return Some(route);
-            }
-            search.count -= 1;
+        if let Some(parameter) = self.parameter.as_ref().filter(|_| !segment.is_empty())
+            && let Some(route) = parameter.find(after, search)
+        {
+            return Some(route);
         }
-        if self.rest.is_empty() {
-            return None;
-        }
-        search.push(rest);
-        let route = self.rest.find(search);
-        search.count -= usize::from(route.is_none());
-        route
+        if self.rest.is_empty() { None } else { self.rest.find(search) }
     }
 }
 
 impl<T> Endpoint<T> {
-    fn find<'r>(&'r self, search: &mut Search<'_, 'r, '_>) -> Option<&'r Route<T>> {
+    fn find<'r>(&'r self, search: &mut Search<'_, 'r>) -> Option<&'r Route<T>> {
         let of = |method: &str| self.methods.iter().find(|(known, _)| **known == *method);
         // RFC 9110 §9.3.2: HEAD is GET without the content.
         let head = || of("GET").filter(|_| search.method == "HEAD");
@@ -246,21 +237,29 @@ impl<T> Endpoint<T> {
 }
 
 /// A match in progress.
-struct Search<'m, 'r, 'p> {
+struct Search<'m, 'r> {
     method: &'m str,
     // How many routes that fit are passed over.
     skip: usize,
     allow: Vec<&'r str>,
-    // Invariant: the first `count` are of the way in progress. No way in the tree has more than
-    // fit, because no pattern has.
-    values: [&'p str; MAX_PARAMETERS],
-    count: usize,
 }
 
-impl<'p> Search<'_, '_, 'p> {
-    fn push(&mut self, value: &'p str) {
-        self.values[self.count] = value;
-        self.count += 1;
+/// The first segment of a path without its first slash, and what follows, if anything does.
+fn split_segment(rest: &str) -> (&str, Option<&str>) {
+    match rest.bytes().position(|byte| byte == b'/') {
+        Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
+        None => (rest, None),
+    }
+}
+
+impl Parameter {
+    /// Its value in a path that fits the pattern.
+    fn value<'p>(&self, path: &'p str) -> &'p str {
+        let mut rest = path.strip_prefix('/').unwrap_or(path);
+        for _ in 0..self.segment {
+            rest = split_segment(rest).1.unwrap_or_default();
+        }
+        if *self.name == *"*" { rest } else { split_segment(rest).0 }
     }
 }
 
@@ -268,30 +267,32 @@ impl<'r, 'p> Parameters<'r, 'p> {
     /// The value of the parameter of this name.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&'p str> {
-        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        let parameter = self.parameters.iter().find(|parameter| *parameter.name == *name)?;
+        Some(parameter.value(self.path))
     }
 
     /// The value of the parameter at this place in the pattern.
     #[must_use]
     pub fn at(&self, index: usize) -> Option<&'p str> {
-        self.values[..self.names.len()].get(index).copied()
+        Some(self.parameters.get(index)?.value(self.path))
     }
 
     /// Names and values, in the order of the pattern.
     pub fn iter(&self) -> impl Iterator<Item = (&'r str, &'p str)> + use<'r, 'p> {
-        self.names.iter().map(|name| &**name).zip(self.values)
+        let path = self.path;
+        self.parameters.iter().map(move |parameter| (&*parameter.name, parameter.value(path)))
     }
 }
 
-/// The names of a pattern's parameters, if it is well formed and can match.
-fn check_pattern(pattern: &str) -> Result<Box<[Box<str>]>, RouteError> {
+/// The parameters of a pattern, if it is well formed and can match.
+fn check_pattern(pattern: &str) -> Result<Box<[Parameter]>, RouteError> {
     let rest = pattern.strip_prefix('/');
     let rest = rest.ok_or_else(|| RouteError::NoLeadingSlash(pattern.to_owned()))?;
     // Such bytes are never in the path of a request.
     if pattern.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#')) {
         return Err(RouteError::Unmatchable(pattern.to_owned()));
     }
-    let mut names: Vec<Box<str>> = Vec::new();
+    let mut parameters: Vec<Parameter> = Vec::new();
     let mut segments = rest.split('/').peekable();
     let mut count = 0;
     while let Some(segment) = segments.next() {
@@ -303,17 +304,25 @@ fn check_pattern(pattern: &str) -> Result<Box<[Box<str>]>, RouteError> {
             None if segment.contains('*') => {
                 return Err(RouteError::Wildcard(pattern.to_owned()));
             }
+            // What other routers call a parameter.
+            None if segment.contains(['{', '}']) => {
+                return Err(RouteError::Name(pattern.to_owned()));
+            }
             None => continue,
         };
-        if names.iter().any(|known| **known == *name) {
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if segment != "*" && !name.bytes().all(is_of_name) {
+            return Err(RouteError::Name(pattern.to_owned()));
+        }
+        if parameters.iter().any(|known| *known.name == *name) {
             return Err(RouteError::RepeatedName(pattern.to_owned()));
         }
-        names.push(name.into());
+        parameters.push(Parameter { name: name.into(), segment: count - 1 });
     }
-    if names.len() > MAX_PARAMETERS || count > MAX_SEGMENTS {
+    if parameters.len() > MAX_PARAMETERS || count > MAX_SEGMENTS {
         return Err(RouteError::TooLong(pattern.to_owned()));
     }
-    Ok(names.into())
+    Ok(parameters.into())
 }
 
 impl<T> Default for Router<T> {
@@ -342,6 +351,8 @@ pub enum RouteError {
     NoLeadingSlash(String),
     /// A colon without a name.
     EmptyName(String),
+    /// Braces, or a name of other characters than letters, digits, `_` and `-`.
+    Name(String),
     /// Two parameters of the same name.
     RepeatedName(String),
     /// A star that is not the whole last segment.
@@ -361,6 +372,11 @@ impl fmt::Display for RouteError {
         match self {
             Self::NoLeadingSlash(p) => write!(f, "route `{p}`: begin the pattern with `/`"),
             Self::EmptyName(p) => write!(f, "route `{p}`: write a name after each `:`"),
+            Self::Name(p) => write!(
+                f,
+                "route `{p}`: write a parameter as a segment `:name`, with letters, digits, `_` \
+                and `-`"
+            ),
             Self::RepeatedName(p) => {
                 write!(f, "route `{p}`: give each parameter a name of its own")
             }

@@ -5,7 +5,7 @@ use std::fmt;
 /// A status code of three digits.
 ///
 /// ```
-/// use sockeye::http::Status;
+/// use sockeye::Status;
 /// assert_eq!(Status::NOT_FOUND.code(), 404);
 /// assert_eq!(Status::NOT_FOUND.to_string(), "404 Not Found");
 /// assert_eq!(Status::new(1000), None);

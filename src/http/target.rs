@@ -24,7 +24,7 @@ impl<'b> Target<'b> {
         if method == "CONNECT" {
             // RFC 9112 §3.2.3: with a port, always.
             let ends_with_digit = raw.ends_with(|last: char| last.is_ascii_digit());
-            let is_authority = is_host(raw) && raw.contains(':') && ends_with_digit;
+            let is_authority = is_host(raw.as_bytes()) && raw.contains(':') && ends_with_digit;
             return Err(if is_authority { Error::Connect } else { Error::Target });
         }
         if raw.starts_with('/') {
@@ -38,15 +38,15 @@ impl<'b> Target<'b> {
             return Err(Error::Target);
         }
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        if !is_host(authority) {
+        if !is_host(authority.as_bytes()) {
             return Err(Error::Target);
         }
         Ok(Self::split(raw, Some(authority), path))
     }
 
     fn split(raw: &'b str, authority: Option<&'b str>, rest: &'b str) -> Self {
-        let (path, query) = match rest.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+        let (path, query) = match rest.bytes().position(|byte| byte == b'?') {
+            Some(mark) => (&rest[..mark], Some(&rest[mark + 1..])),
             None => (rest, None),
         };
         // RFC 9110 §4.2.3: an empty path is the path "/".
@@ -79,24 +79,33 @@ impl<'b> Target<'b> {
 }
 
 /// Whether this is `uri-host [ ":" port ]` with a host (RFC 9110 §4.2.1 demands one).
-pub(crate) fn is_host(value: &str) -> bool {
-    if let Some(rest) = value.strip_prefix('[') {
-        let Some((literal, port)) = rest.split_once(']') else { return false };
-        return is_ip_literal(literal) && (port.is_empty() || is_port(port.strip_prefix(':')));
+pub(crate) fn is_host(value: &[u8]) -> bool {
+    if let Some(rest) = value.strip_prefix(b"[") {
+        let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+        let (literal, after) = (&rest[..end], &rest[end + 1..]);
+        return std::str::from_utf8(literal).is_ok_and(is_ip_literal)
+            && (after.is_empty() || after.strip_prefix(b":").is_some_and(is_port));
     }
-    let (name, port) = match value.split_once(':') {
-        Some((name, port)) => (name, is_port(Some(port))),
-        None => (value, true),
-    };
-    port && is_registered_name(name)
+    // Most names have nothing special: their end is that of the first pass.
+    let special = value.iter().position(|byte| !is_name_byte(*byte)).unwrap_or(value.len());
+    match value[special..] {
+        [] => special > 0,
+        [b':', ref port @ ..] => special > 0 && is_port(port),
+        _ => {
+            let colon = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
+            let (name, after) = value.split_at(colon);
+            is_escaped_name(name) && after.strip_prefix(b":").is_none_or(is_port)
+        }
+    }
 }
 
 // RFC 3986 §3.2.3: a port may be empty; 65535 is the greatest there is.
-fn is_port(port: Option<&str>) -> bool {
-    port.is_some_and(|port| {
-        port.bytes().all(|byte| byte.is_ascii_digit())
-            && (port.is_empty() || port.parse::<u16>().is_ok())
-    })
+fn is_port(port: &[u8]) -> bool {
+    let add = |number: u32, byte: &u8| {
+        let number = number * 10 + u32::from(byte.wrapping_sub(b'0'));
+        (byte.is_ascii_digit() && number <= 0xffff).then_some(number)
+    };
+    port.iter().try_fold(0, add).is_some()
 }
 
 // RFC 3986 §3.2.2: IPv6 addresses, and the literals of versions to come.
@@ -111,23 +120,32 @@ fn is_ip_literal(literal: &str) -> bool {
     literal.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
-fn is_registered_name(name: &str) -> bool {
-    let Some(special) = name.bytes().position(|byte| !is_name_byte(byte)) else {
-        return !name.is_empty();
-    };
-    if !name.bytes().skip(special).all(|byte| byte == b'%' || is_name_byte(byte)) {
-        return false;
-    }
-    name.split('%')
-        .skip(1)
-        .all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit))
+// RFC 3986 §3.2.2: a name with bytes that are percent-encoded.
+#[cold]
+fn is_escaped_name(name: &[u8]) -> bool {
+    let is_sound = |byte: &u8| *byte == b'%' || is_name_byte(*byte);
+    let is_escape = |rest: &[u8]| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit);
+    !name.is_empty()
+        && name.iter().all(is_sound)
+        && name.split(|byte| *byte == b'%').skip(1).all(is_escape)
 }
 
 // RFC 3986 §2.2, §2.3: unreserved and sub-delims.
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
+    NAME[usize::from(byte)]
 }
+
+const NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~')
+            || matches!(byte, b'!' | b'$' | b'&'..=b',' | b';' | b'=');
+        byte += 1;
+    }
+    table
+};
 
 const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
 
@@ -203,16 +221,16 @@ mod tests {
             "xn--bcher-kva.example",
         ];
         for host in hosts {
-            assert!(is_host(host), "{host}");
+            assert!(is_host(host.as_bytes()), "{host}");
         }
         let others = [
             "", ":80", "a b", "a/b", "a@b", "a:65536", "a:-1", "a:+1", "a:1:2", "::1", "[::1",
             "[::1]80", "[]", "[a]", "a%2", "a%zz", "[v.a]", "[v1.]", "a?b", "a#b", "h\u{e9}",
         ];
         for host in others {
-            assert!(!is_host(host), "{host}");
+            assert!(!is_host(host.as_bytes()), "{host}");
         }
         // RFC 3986 §3.2.2: sub-delims, and so commas, may stand in a registered name.
-        assert!(is_host("a,b"));
+        assert!(is_host(b"a,b"));
     }
 }

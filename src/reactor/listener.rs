@@ -27,13 +27,18 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> io::Result<Self> {
         let invalid = |why: &str| {
-            let text = format!("'{text}' is no address ({why}): write HOST:PORT or unix:PATH");
+            let form = "write HOST:PORT, [IPV6]:PORT or unix:PATH";
+            let text = format!("'{text}' is no address ({why}): {form}");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         };
         match text.strip_prefix("unix:") {
             // The kernel would choose an abstract name, which nobody knows.
             Some("") => return Err(invalid("the path is missing")),
             Some(path) => return Ok(Self::Unix(path.into())),
+            None if text.contains("://") => return Err(invalid("it has a scheme")),
+            None if text.starts_with(':') => {
+                return Err(invalid("the host is missing, which is 0.0.0.0 for all interfaces"));
+            }
             None => {}
         }
         let mut found = text.to_socket_addrs().map_err(|error| invalid(&error.to_string()))?;
@@ -94,7 +99,11 @@ impl Listener {
         socket.set_nonblocking(true)?;
         let target = SockAddr::unix(path)?;
         if let Err(error) = socket.bind(&target) {
-            if error.kind() != io::ErrorKind::AddrInUse || !is_abandoned(path, &target) {
+            if error.kind() == io::ErrorKind::AddrInUse && !is_socket(path) {
+                let text = "something that is no socket is there already";
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            }
+            if error.kind() != io::ErrorKind::AddrInUse || !is_abandoned(&target) {
                 return Err(error);
             }
             std::fs::remove_file(path)?;
@@ -170,12 +179,15 @@ impl Drop for BoundPath {
     }
 }
 
-/// Whether a socket stands there that nobody listens at any more.
-fn is_abandoned(path: &Path, target: &SockAddr) -> bool {
+fn is_socket(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}
+
+/// Whether a socket stands there that nobody listens at any more.
+fn is_abandoned(target: &SockAddr) -> bool {
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     // Without waiting: whoever lets others wait is there.
     let probe = Socket2::new(Domain::UNIX, Type::STREAM.nonblocking(), None);
-    is_socket && probe.is_ok_and(|probe| probe.connect(target).is_err_and(refused))
+    probe.is_ok_and(|probe| probe.connect(target).is_err_and(refused))
 }

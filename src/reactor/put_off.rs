@@ -49,5 +49,5 @@ impl PutOff {
 
 /// More would keep the first ones waiting, and gain nothing.
 const SENDS: usize = 256;
-const COPY_BYTES: usize = 2 << 10;
+const COPY_BYTES: usize = 4 << 10;
 const ARENA_BYTES: usize = 64 << 10;

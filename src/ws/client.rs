@@ -197,7 +197,7 @@ impl ClientHandshake {
 
 impl ClientRequest<'_> {
     fn check(&self) -> Result<(), ClientHandshakeError> {
-        if !is_host(self.host) {
+        if !is_host(self.host.as_bytes()) {
             return Err(ClientHandshakeError::Host);
         }
         // RFC 6455 §3: a resource name begins with a slash and has no fragment.

@@ -8,7 +8,7 @@ use crate::simd;
 /// Why a connection ends.
 ///
 /// ```
-/// use sockeye::ws::CloseCode;
+/// use sockeye::CloseCode;
 /// assert_eq!(CloseCode::new(1000), Some(CloseCode::NORMAL));
 /// assert_eq!(CloseCode::new(4321).map(CloseCode::code), Some(4321));
 /// assert_eq!(CloseCode::new(1005), None, "it stands for the lack of one");

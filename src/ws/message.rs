@@ -5,7 +5,7 @@ use super::Opcode;
 /// A message, or a piece of one: text or bytes, lent by whoever holds them.
 ///
 /// ```
-/// use sockeye::ws::Message;
+/// use sockeye::Message;
 /// let text = Message::from("Käse");
 /// assert_eq!((text.is_text(), text.len()), (true, 5));
 /// assert_eq!(Message::from(b"\x01\x02"), Message::Binary(&[1, 2]));

@@ -238,7 +238,7 @@ impl HandshakeError {
             Self::Body => "a request for a WebSocket has no body",
             Self::Protocols => "Sec-WebSocket-Protocol is not a list of different tokens",
             Self::Extensions => "Sec-WebSocket-Extensions is not a list of extensions",
-            Self::Origin => "origin not allowed",
+            Self::Origin => "a page of this Origin may not open this WebSocket",
         }
     }
 }

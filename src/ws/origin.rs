@@ -10,7 +10,7 @@ use crate::http::{RequestHead, is_host};
 /// Whose pages may open a WebSocket. Clients that are no browsers (without Origin) always may.
 ///
 /// ```
-/// use sockeye::ws::Origin;
+/// use sockeye::Origin;
 /// let origin = Origin::list(["https://example.org", "http://localhost:3000"])?;
 /// assert!(matches!(origin, Origin::List(origins) if origins.len() == 2));
 /// assert!(Origin::list(["https://example.org/path"]).is_err());
@@ -107,7 +107,7 @@ impl<'o> Parsed<'o> {
         let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
         // Pages from files have no host, and some browsers say `file://`.
-        if !is_scheme || !(authority.is_empty() || is_host(authority)) {
+        if !is_scheme || !(authority.is_empty() || is_host(authority.as_bytes())) {
             return None;
         }
         let (host, port) = split_port(authority);

@@ -40,7 +40,7 @@ class Server:
             pytest.fail(f"{example} on {backend}: {self.ready!r} {self.process.communicate()}")
         words = self.ready.split()
         self.url = next((word for word in words if word.startswith("ws://")), "").rstrip("/")
-        self.authority = self.url.removeprefix("ws://")
+        self.authority = self.url.removeprefix("ws://").split("/")[0]
         if self.url:
             host, port = self.authority.rsplit(":", 1)
             self.address = (host.strip("[]"), int(port))

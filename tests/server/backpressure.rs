@@ -25,6 +25,7 @@ scenarios!(
     what_waits_is_limited_exactly,
     what_other_threads_send_is_dropped_and_reported,
     a_socket_may_be_closed_instead,
+    a_publish_of_the_same_turn_may_close_it,
     the_queue_is_drained_once,
 );
 
@@ -123,6 +124,27 @@ fn a_socket_may_be_closed_instead(on: On) {
     fill(&bed, id, 10_000);
     assert_eq!(send(&bed, id, LIMIT), SendStatus::Dropped);
     assert_eq!(send(&bed, id, 1), SendStatus::Closed);
+    log.wait_for(&bed, "close 1006 unclean too slow: max_backpressure is reached");
+    peer.read_to_end();
+    assert_eq!(log.count("close"), 1);
+}
+
+/// What was published before goes before what is sent, and may be too much.
+fn a_publish_of_the_same_turn_may_close_it(on: On) {
+    let log = Log::default();
+    let config =
+        WebSocketConfig { close_on_backpressure_limit: true, ..WebSocketConfig::default() };
+    let bed = on.bed().serve(Puppet::app_with(&log, config));
+    let mut peer = bed.open_narrow("/");
+    peer.text("subscribe news");
+    peer.expect_text("subscribe: Ok(true)");
+    let id = log.id("");
+    fill(&bed, id, 10_000);
+    let status = bed.on_worker(0, move |context| {
+        context.publish("news", &[0; LIMIT][..]);
+        context.send(id, "too late")
+    });
+    assert_eq!(status, SendStatus::Closed);
     log.wait_for(&bed, "close 1006 unclean too slow: max_backpressure is reached");
     peer.read_to_end();
     assert_eq!(log.count("close"), 1);

@@ -210,7 +210,7 @@ impl Service {
                     return self.respond(key, response);
                 }
             };
-            let request = request_of(&self.core, key, head, found.parameters);
+            let request = request_of(&self.core, key, &head, found.parameters);
             let response = match &mut self.pages[usize::from(*found.value)] {
                 Page::Collecting { answer, .. } => {
                     catch_unwind(AssertUnwindSafe(|| answer(&request, &body)))

@@ -57,10 +57,14 @@ impl Service {
                     if taken > 0 {
                         done += taken;
                         decoder.skip_body();
-                    } else if decoder.is_in_body() {
-                        let has_exchange =
-                            self.core.connections.get(key).is_some_and(|c| c.has_exchange);
+                    }
+                    let has_exchange =
+                        self.core.connections.get(key).is_some_and(|c| c.has_exchange);
+                    if decoder.is_in_body() {
                         limits.max_body_bytes = self.max_body_bytes(key, has_exchange);
+                    } else if !has_exchange {
+                        // It has been answered: that it is complete is no news to anybody.
+                        decoder.skip_end();
                     }
                 }
                 Some(Event::Body(piece)) => self.body(key, piece),
@@ -100,6 +104,7 @@ impl Service {
     /// What the client sent is no request: nobody knows where the next one would begin.
     pub(super) fn fault(&mut self, key: Key, status: Status) {
         self.core.stats.bad_requests += 1;
+        log::debug!(worker = self.core.worker, socket:? = key; "a request is refused: {status}");
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         // A response that has begun cannot be taken back.
         if connection.has_exchange && self.abandon(key) {
@@ -171,7 +176,7 @@ impl Service {
                 return Asked::Done;
             }
         }
-        let request = request_of(&self.core, key, *head, found.parameters);
+        let request = request_of(&self.core, key, head, found.parameters);
         match page {
             Page::Plain(answer) => {
                 let response = catch_unwind(AssertUnwindSafe(|| answer(&request))).ok();
@@ -363,7 +368,7 @@ fn body_in<'b>(head: &RequestHead<'_>, rest: &'b [u8]) -> Option<&'b [u8]> {
 pub(super) fn request_of<'a>(
     core: &'a Core,
     key: Key,
-    head: RequestHead<'a>,
+    head: &'a RequestHead<'a>,
     parameters: Parameters<'a, 'a>,
 ) -> Request<'a> {
     Request {

@@ -122,12 +122,14 @@ impl Service {
     pub(in crate::app) fn begin_shutdown(&mut self) {
         let keys: Vec<Key> = self.core.connections.keys().collect();
         for key in keys {
+            let is_at_rest = self.core.connections.is_at_rest(key);
             let Some(connection) = self.core.connections.get_mut(key) else { continue };
             match connection.stage {
                 Stage::WebSocket => {
                     let status = Some((CloseCode::GOING_AWAY, "the server is shutting down"));
                     self.core.begin_close(key, status);
                 }
+                Stage::Http if is_at_rest => self.core.abort(key, ""),
                 Stage::Http if !connection.has_exchange => self.core.end(key),
                 Stage::Http | Stage::Answering => {
                     connection.exchange.keep_alive = false;

@@ -52,7 +52,7 @@ impl Service {
         // Found before, so found again: the second time to lend its parameters.
         let site = site_of(&self.sites, &self.hosts, head);
         let Ok(found) = site.sockets.find(head.method(), head.path()) else { return };
-        let request = request_of(&self.core, key, *head, found.parameters);
+        let request = request_of(&self.core, key, head, found.parameters);
         let endpoint = &mut self.routes[usize::from(route)];
         let answer = catch_unwind(AssertUnwindSafe(|| endpoint.upgrade(&request)));
         self.answer(key, handshake, answer.ok());
@@ -146,7 +146,9 @@ impl Service {
 /// The response to a handshake that fails.
 pub(super) fn refusal(error: ws::HandshakeError) -> Response {
     let fields = error.fields().iter();
-    fields.fold(Response::of_status(error.status()), |response, (name, value)| {
+    let status = error.status();
+    let text = format!("{status}: {error}\n");
+    fields.fold(Response::text(text).with_status(status), |response, (name, value)| {
         response.header(*name, std::str::from_utf8(value).unwrap_or_default())
     })
 }

@@ -238,6 +238,10 @@ pub(super) fn is_passing(error: &io::Error) -> bool {
 }
 
 pub(super) fn explain(what: &str, error: &io::Error) -> io::Error {
+    // Nothing of io_uring's: whoever runs out of them is told so.
+    if let Some(code @ (libc::EMFILE | libc::ENFILE)) = error.raw_os_error() {
+        return io::Error::from_raw_os_error(code);
+    }
     let hint = match error.raw_os_error() {
         Some(libc::EPERM) => ": forbidden here (container policy or kernel.io_uring_disabled)",
         Some(libc::ENOMEM) => ": raise the limit on locked memory (ulimit -l)",
