@@ -58,6 +58,11 @@ fn long_messages_among_short_ones(on: On) {
         peer.expect_frame(Frame::BINARY, &message);
         peer.expect_text("next");
     }
+    // The last one ends with a long message: its memory goes with it, and not when more comes.
+    peer.pour(frame(Frame::BINARY, &numbered(9, 150_000)));
+    peer.expect_frame(Frame::BINARY, &numbered(9, 150_000));
+    bed.pass(Duration::from_millis(50));
+    assert_eq!(bed.incomplete_bytes().unwrap_or(0), 0);
 }
 
 /// What holds a long message is shared with what is sent of it, and outlives the handler.
