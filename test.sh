@@ -163,9 +163,10 @@ io_uring_works() {
     esac
 }
 
+# A file counts as a test, too.
 node_tests() {
     timeout --kill-after=10 900 \
-        node --test --test-reporter=spec --test-timeout=120000 "$1"/*.test.js
+        node --test --test-reporter=spec --test-timeout=300000 "$1"/*.test.js
 }
 
 python_tests() {
@@ -220,10 +221,11 @@ if [ "$mode" != quick ]; then
             *" ${server%% *} "*) step "Autobahn: server, $server" autobahn server $server ;;
         esac
     done
-    step 'Autobahn: client' autobahn client
+    step 'Autobahn: client, dedicated' autobahn client dedicated
 fi
 
 if [ "$mode" = long ]; then
+    step 'Autobahn: client, shared' autobahn client shared
     step 'properties, many cases' deep_properties
     step 'Autobahn: finds faults' .autobahn/bin/python tests/autobahn/selftest.py
 fi

@@ -15,10 +15,10 @@ use std::{
 };
 
 use sockeye::{
-    App, Backend, Limits, Response, Server, WebSocketConfig,
+    App, Backend, CompressionConfig, Limits, Response, Server, WebSocketConfig,
     reactor::{self, UringReactor},
 };
-use support::{Frame, Log, Peer, Puppet, frame, get, numbered};
+use support::{Frame, Log, Peer, Puppet, close_payload, frame, frame_of, get, handshake, numbered};
 
 mod support;
 
@@ -77,6 +77,16 @@ impl Process {
         peer
     }
 
+    /// A WebSocket whose messages may be compressed.
+    fn open_deflated(&self, target: &str) -> Peer {
+        let mut peer = self.connect();
+        peer.write(&handshake(target, "Sec-WebSocket-Extensions: permessage-deflate\r\n"));
+        let agreed = peer.expect_switch();
+        let agreed = agreed.header("Sec-WebSocket-Extensions").unwrap();
+        assert_eq!(agreed.contains("no_context_takeover"), target == "/shared", "{agreed}");
+        peer
+    }
+
     /// How many WebSockets the server has.
     fn websockets(&self) -> u64 {
         let mut peer = self.connect();
@@ -91,6 +101,13 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
+    }
+
+    /// The most memory that the server ever had in use, in bytes.
+    fn most_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 
     /// Bytes of memory that the server has in use.
@@ -113,16 +130,23 @@ fn the_server() {
     let Ok(backend) = env::var("SOCKEYE_SERVE") else { return };
     let config = WebSocketConfig {
         idle_timeout: Duration::from_millis(1500),
-        max_payload_length: 64 << 10,
+        max_payload_length: LIMIT,
         ..WebSocketConfig::default()
     };
     let patient = WebSocketConfig { idle_timeout: Duration::ZERO, ..config.clone() };
     let app = move || {
+        let with = |compression| WebSocketConfig { compression, ..patient.clone() };
         App::new()
             .get("/websockets", |request| {
                 Response::text(request.remote().total_stats().websockets.to_string())
             })
             .websocket_with("/idle", config.clone(), Puppet::new(&Log::off()))
+            .websocket_with("/shared", with(CompressionConfig::shared()), Puppet::new(&Log::off()))
+            .websocket_with(
+                "/dedicated",
+                with(CompressionConfig::dedicated()),
+                Puppet::new(&Log::off()),
+            )
             .websocket_with("/*", patient.clone(), Puppet::new(&Log::off()))
     };
     let limits = Limits { max_control_frames_per_second: u16::MAX, ..Limits::default() };
@@ -156,6 +180,8 @@ cases!(
     floods_cost_a_bounded_amount,
     slow_readers_cost_a_bounded_amount,
     a_thousand_vanish,
+    bombs_cost_at_most_the_limit,
+    unfinished_compressed_messages_cost_a_bounded_amount,
 );
 
 fn descriptors_run_out(backend: &str) {
@@ -319,5 +345,99 @@ fn a_thousand_vanish(backend: &str) {
     assert!(memory[1] <= memory[0] + (256 << 10), "{memory:?}");
 }
 
+/// What inflates to so many MiB of zeros; ends where a byte ends, so that it can be repeated.
+fn bomb(mebibytes: usize) -> Vec<u8> {
+    let zeros = vec![0; mebibytes << 20];
+    let mut deflate = zlib_rs::Deflate::new(9, false, 15);
+    let mut payload = vec![0; 2048 * mebibytes];
+    deflate.compress(&zeros, &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+    payload.truncate(usize::try_from(deflate.total_out()).unwrap());
+    payload
+}
+
+const COMPRESSED: u8 = 0x40;
+const LAST: u8 = 0x80;
+
+fn bombs_cost_at_most_the_limit(backend: &str) {
+    let Some(process) = Process::start(backend, 1000) else { return };
+    let bomb = bomb(4);
+    // No stream of deflate inflates to more than 1,032 times its length.
+    assert!((4000..4200).contains(&bomb.len()), "{} bytes", bomb.len());
+    let whole = frame_of(LAST | COMPRESSED | Frame::BINARY, &bomb);
+    // 1,024 fragments of 4 KiB, with pings between: 4 GiB.
+    let mut fragments = Vec::new();
+    for number in 0..1024 {
+        let first = if number == 0 { COMPRESSED | Frame::BINARY } else { Frame::CONTINUATION };
+        let last = if number == 1023 { LAST } else { 0 };
+        fragments.extend(frame_of(first | last, &bomb));
+        fragments.extend(frame(Frame::PING, b""));
+    }
+    // The same as one frame: its length alone is too much.
+    let announced = frame_of(LAST | COMPRESSED | Frame::BINARY, &bomb.repeat(1024));
+    for target in ["/shared", "/dedicated"] {
+        // What is as long as is allowed costs this much, its way back included.
+        let (count, good) = (50, vec![0; LIMIT]);
+        let mut peer = process.open_deflated(target);
+        let small = {
+            let mut deflate = zlib_rs::Deflate::new(9, false, 15);
+            let mut payload = vec![0; 4096];
+            deflate.compress(&good, &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+            payload.truncate(usize::try_from(deflate.total_out()).unwrap() - 4);
+            frame_of(LAST | COMPRESSED | Frame::BINARY, &payload)
+        };
+        let before = process.processor_time();
+        for _ in 0..count {
+            peer.write(&small);
+            peer.read_some();
+        }
+        peer.text("say through");
+        let allowed = process.processor_time() - before;
+        let memory = process.most_memory();
+        for (name, bytes) in
+            [("whole", &whole), ("fragments", &fragments), ("announced", &announced)]
+        {
+            let before = process.processor_time();
+            for _ in 0..count {
+                let mut peer = process.open_deflated(target);
+                peer.write_if_possible(&bytes[..bytes.len().min(64 << 10)]);
+                let mut end = peer.frame();
+                while end.opcode == Frame::PONG {
+                    end = peer.frame();
+                }
+                assert_eq!(end.opcode, Frame::CLOSE);
+                assert!(end.payload.starts_with(&close_payload(1009, "")), "{end:?}");
+            }
+            let used = process.processor_time() - before;
+            // Opening and closing come on top, and the account is of 10 ms.
+            let most = allowed + Duration::from_millis(3) * count;
+            assert!(used <= most, "{used:?} for {count} {name} to {target}, {allowed:?} allowed");
+        }
+        let grown = process.most_memory() - memory;
+        // One of them would be 4 MiB, and 50 of each kind have come.
+        assert!(grown <= 1 << 20, "{grown} bytes more for bombs to {target}");
+    }
+}
+
+fn unfinished_compressed_messages_cost_a_bounded_amount(backend: &str) {
+    let noise = numbered(1, LIMIT - 100);
+    let mut deflate = zlib_rs::Deflate::new(1, false, 15);
+    let mut payload = vec![0; 2 * LIMIT];
+    deflate.compress(&noise, &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+    payload.truncate(usize::try_from(deflate.total_out()).unwrap());
+    let fragment = frame_of(COMPRESSED | Frame::BINARY, &payload);
+    for target in ["/shared", "/dedicated"] {
+        let Some(process) = Process::start(backend, 1000) else { return };
+        let count = 100;
+        let mut peers: Vec<Peer> = (0..count).map(|_| process.open_deflated(target)).collect();
+        let before = settled_memory(&process);
+        peers.iter_mut().for_each(|peer| peer.write(&fragment));
+        let cost = settled_memory(&process).saturating_sub(before) / count;
+        // The message, a decompressor, and what dedicated ones keep; and the allocator's part.
+        assert!(cost < (LIMIT + (48 << 10) + (32 << 10) + (32 << 10)) as u64, "{cost} bytes");
+    }
+}
+
+/// The longest message.
+const LIMIT: usize = 64 << 10;
 const PAGE_BYTES: u64 = 4096;
 const TICKS_PER_SECOND: u64 = 100;

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use sockeye::ws::deflate::{Context, Preferences};
 
 /// Measures what a WebSocket or HTTP server costs: CPU time per message, throughput, latency,
 /// memory per connection. Every answer is checked, byte by byte.
@@ -152,6 +153,20 @@ pub struct Payload {
     /// compress too.
     #[arg(long)]
     pub deflate: bool,
+    /// Let the server refer to earlier messages (context takeover), and expect references.
+    #[arg(long, requires = "deflate")]
+    pub takeover: bool,
+}
+
+impl Payload {
+    /// How the server is to compress, if at all.
+    pub(crate) fn offer(&self) -> Option<Preferences> {
+        let context = match self.takeover {
+            true => Context::TakenOver { window_bits: 15 },
+            false => Context::Fresh,
+        };
+        self.deflate.then_some(Preferences { outgoing: context, incoming: context })
+    }
 }
 
 /// What every scenario has.

@@ -42,12 +42,17 @@ pub(super) struct Lent {
 impl Deflation {
     pub(super) fn new(config: CompressionConfig) -> Self {
         Self {
-            deflaters: Deflaters::default(),
+            deflaters: Deflaters::new(config.memory_level),
             inflaters: None,
             histories: Vec::new(),
             config,
             prepared: None,
         }
+    }
+
+    /// How often a message was compressed, to its advantage or not.
+    pub(super) fn compressions(&self) -> u64 {
+        self.deflaters.uses()
     }
 
     /// A connection has been opened with this agreement.

@@ -180,7 +180,7 @@ impl Response {
 
     /// A response to a request that failed, with its status as text for a person.
     pub(super) fn of_status(status: Status) -> Self {
-        Self::text(format!("{status}\n")).with_status(status)
+        Self::text(status.to_string()).with_status(status)
     }
 
     /// Writes a response that is there as a whole.

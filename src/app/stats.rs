@@ -87,6 +87,8 @@ counters! {
     published,
     /// Times that a published message went to a subscriber.
     deliveries,
+    /// Times that a message was compressed: a published one once for all who subscribe.
+    compressions,
     /// Messages to other workers that their mailboxes had no room for.
     mailbox_refused,
     /// WebSockets closed because of what the peer sent (1002, 1007, 1009).

@@ -100,6 +100,9 @@ impl<R: Reactor> Worker<R> {
         // What is left when a shutdown is over is closed with the reactor.
         core.stats.connections = if goes_on { core.connections.len() as u64 } else { 0 };
         core.stats.turns += 1;
+        if let Some(deflation) = &core.deflation {
+            core.stats.compressions = deflation.compressions();
+        }
         core.remote.board(core.worker).publish(&core.stats);
         Ok(goes_on)
     }

@@ -3,6 +3,7 @@
 
 use std::iter;
 
+mod extensions;
 mod mailbox;
 mod parsers;
 mod topics;
@@ -15,6 +16,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("frames", parsers::frames),
     ("deflated", parsers::deflated),
+    ("extensions", extensions::extensions),
     ("handshake", parsers::handshake),
     ("requests", parsers::requests),
     ("chunked", parsers::chunked),

@@ -110,7 +110,7 @@ fn a_refusal_leaves_the_connection_open(on: On) {
     let bed = on.bed().serve(Puppet::app(&log));
     let mut peer = bed.connect();
     peer.write(&handshake("/?refuse=401", ""));
-    assert_eq!(peer.expect_status(401).text(), "401 Unauthorized\n");
+    assert_eq!(peer.expect_status(401).text(), "401 Unauthorized");
     // Two in one segment: what follows a refusal is a request, and not a frame.
     peer.write(&[handshake("/?refuse=403", ""), handshake("/?name=a", "")].concat());
     peer.expect_status(403);

@@ -147,7 +147,7 @@ impl Service {
 pub(super) fn refusal(error: ws::HandshakeError) -> Response {
     let fields = error.fields().iter();
     let status = error.status();
-    let text = format!("{status}: {error}\n");
+    let text = format!("{status}: {error}");
     fields.fold(Response::text(text).with_status(status), |response, (name, value)| {
         response.header(*name, std::str::from_utf8(value).unwrap_or_default())
     })
