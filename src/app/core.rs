@@ -11,7 +11,7 @@ use super::{
     remote::{Interest, LETTER_BYTES, Letter},
 };
 use crate::{
-    base::{Key, Tick},
+    base::{Key, Shared, Tick},
     conn::{Connection, Connections, Pauses, Stage},
     pubsub::{self, Audience, Framed, PubSub, TurnFull, Variant},
     ws::{self, CloseCode, Message, Opcode},
@@ -39,6 +39,9 @@ pub struct Core {
     pub(super) outgoing: Vec<Vec<(Letter, usize)>>,
     // `None` while it is in use, and if no route compresses.
     pub(super) deflation: Option<Box<Deflation>>,
+    // What holds the message that a handler has been lent, if it is large and not in the reactor's
+    // memory: sent on, it need not be copied.
+    pub(super) lent: Option<Shared>,
     // Only counted if there is a limit.
     pub(super) connections_by_address: HashMap<std::net::IpAddr, usize>,
 }
@@ -72,6 +75,7 @@ impl Core {
             resumed: Vec::new(),
             outgoing,
             deflation: None,
+            lent: None,
             connections_by_address: HashMap::new(),
         }
     }
@@ -116,7 +120,13 @@ impl Core {
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
         {
-            ws::append_frame(outbox, is_last, opcode, payload, None);
+            match self.lent.as_ref().and_then(|lent| Some((lent, part_of(lent, payload)?))) {
+                Some((lent, range)) => {
+                    ws::append_header(outbox, is_last, opcode, payload.len());
+                    outbox.push_shared_range(lent.clone(), range);
+                }
+                None => ws::append_frame(outbox, is_last, opcode, payload, None),
+            }
         }
         status
     }
@@ -561,6 +571,11 @@ impl Core {
         }
         self.connections.touch(key);
     }
+}
+
+/// Where in a message that has been lent this payload stands, if it is worth keeping the whole.
+fn part_of(lent: &Shared, payload: &[u8]) -> Option<std::ops::Range<usize>> {
+    (payload.len() >= lent.len() / 2).then(|| lent.range_of(payload)).flatten()
 }
 
 const BACKPRESSURE: &str = "too slow: max_backpressure is reached";

@@ -183,6 +183,26 @@ impl Service {
         self.say_farewells();
     }
 
+    /// Where the next bytes of a large message can be received, and how many.
+    #[inline]
+    pub(super) fn room(&mut self, key: Key) -> Option<(&mut Vec<u8>, usize)> {
+        let connection = self.core.connections.get_mut(key)?;
+        if connection.stashed_bytes() > 0 || !connection.may_decode() {
+            return None;
+        }
+        match &mut connection.protocol {
+            Protocol::WebSocket(decoder) => decoder.room(),
+            _ => None,
+        }
+    }
+
+    /// So many bytes have been received into the room that was given away.
+    pub(super) fn received_in_place(&mut self, key: Key, count: usize) {
+        self.core.stats.bytes_in += count as u64;
+        self.decode_frames(key, &mut []);
+        self.say_farewells();
+    }
+
     /// The peer will send no more; with an error, the connection is gone.
     pub(super) fn ended(&mut self, key: Key, error: Option<&std::io::Error>) {
         let Some(connection) = self.core.connections.get_mut(key) else { return };

@@ -191,6 +191,7 @@ impl<R: Reactor> Worker<R> {
             match completion {
                 Completion::Received { key, bytes } => {
                     self.service.received(key, bytes);
+                    self.receive_in_place(key);
                     self.service.core.connections.uncork(&mut self.reactor);
                 }
                 Completion::Unsent { key, rest, error: None } => {
@@ -215,6 +216,23 @@ impl<R: Reactor> Worker<R> {
                 // There may be letters that came after those of this turn had been read.
                 Completion::Woken => self.read_letters(),
             }
+        }
+    }
+
+    /// Receives the rest of a large message where it belongs, instead of copying it there from the
+    /// reactor's buffer.
+    #[inline]
+    fn receive_in_place(&mut self, key: Key) {
+        let mut received = 0;
+        while received < MAX_IN_PLACE_BYTES
+            && let Some((place, max)) = self.service.room(key)
+        {
+            let count = self.reactor.receive_into(key, place, max);
+            if count == 0 {
+                break;
+            }
+            self.service.received_in_place(key, count);
+            received += count;
         }
     }
 
@@ -315,5 +333,7 @@ impl<R: Reactor> Drop for Worker<R> {
     }
 }
 
+/// When so much of one connection has been received, it is the others' turn.
+const MAX_IN_PLACE_BYTES: usize = 1 << 20;
 /// How long a listener rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(50);

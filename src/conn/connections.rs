@@ -166,6 +166,10 @@ impl Connections {
         if let Some(connection) = self.slab.get_mut(key).filter(|c| c.stage != Stage::Closed) {
             connection.sent_in_turn = self.turn;
             reactor.send(key, &mut self.cork);
+            // What is that much is sent at once: what arrives next need not be kept for later.
+            if connection.is_full && connection.outbox.is_none() {
+                connection.is_full = reactor.is_blocked(key);
+            }
         }
         self.cork.clear();
     }

@@ -179,6 +179,14 @@ impl Bed {
         self.remote().total_stats()
     }
 
+    /// What incomplete messages hold; `None` where nobody can look inside.
+    pub(crate) fn incomplete_bytes(&self) -> Option<usize> {
+        let Inside::Sim(sim) = &*self.inside else { return None };
+        let workers = sim.workers.borrow();
+        let held = workers.iter().flatten().map(|worker| worker.service().audit().incomplete_bytes);
+        Some(held.sum())
+    }
+
     /// Lets time pass.
     pub(crate) fn pass(&self, time: Duration) {
         self.inside.pass(time);
