@@ -206,9 +206,10 @@ io_uring_works() {
     esac
 }
 
+# A file counts as a test, too.
 node_tests() {
     timeout --kill-after=10 900 \
-        node --test --test-reporter=spec --test-timeout=120000 "$1"/*.test.js
+        node --test --test-reporter=spec --test-timeout=300000 "$1"/*.test.js
 }
 
 python_tests() {
@@ -222,6 +223,27 @@ http_peers() {
 
 autobahn() {
     timeout --kill-after=10 1800 python3 tests/autobahn/drive.py "$@"
+}
+
+# The real kernel's faults: floods, signals, resets, links that go down.
+faults() {
+    timeout --kill-after=10 1800 \
+        cargo test --release --quiet --test faults -- --test-threads=1 --nocapture
+}
+
+# A mixed load for so long, on a server of its own, in which nothing may drift.
+soak() {
+    local backend=$1 seconds=$2 server pid line status=0
+    cargo build --release --quiet --package loadgen
+    exec {server}< <(exec "$SOCKEYE_EXAMPLES/mixed" --listen 127.0.0.1:0 --workers 2 \
+        --backend "$backend")
+    pid=$!
+    read -r -t 10 line <&"$server"
+    timeout --kill-after=10 $((seconds + 120)) "$target/release/loadgen" soak \
+        "$(grep -o 'ws://[0-9.:]*' <<<"$line" | head -n 1)" --pid "$pid" \
+        --duration "${seconds}s" --warmup 5s || status=$?
+    kill "$pid"
+    return $status
 }
 
 deep_properties() {
@@ -264,10 +286,21 @@ if [ "$mode" != quick ]; then
             *" ${server%% *} "*) step "Autobahn: server, $server" autobahn server $server ;;
         esac
     done
-    step 'Autobahn: client' autobahn client
+    step 'Autobahn: client, dedicated' autobahn client dedicated
+    if [ "$mode" = long ]; then
+        export SOCKEYE_LONG=1
+        soak_seconds=300
+    else
+        soak_seconds=20
+    fi
+    step 'faults of the real kernel' faults
+    for backend in $SOCKEYE_BACKENDS; do
+        step "soak, $backend, $soak_seconds s" soak "$backend" "$soak_seconds"
+    done
 fi
 
 if [ "$mode" = long ]; then
+    step 'Autobahn: client, shared' autobahn client shared
     step 'properties, many cases' deep_properties
     step 'AddressSanitizer' sanitized
     step 'Miri' interpreted

@@ -4,7 +4,7 @@
 #![allow(missing_docs, reason = "made by a macro")]
 #![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-use std::{fmt::Write, hint::black_box};
+use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sockeye::{
@@ -15,34 +15,10 @@ use sockeye::{
     },
 };
 
-/// Texts as applications send them, no two alike.
-fn texts() -> Vec<Vec<u8>> {
-    let mut state = 42_u64;
-    let mut draw = |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
-    };
-    let names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
-    let text = |_| {
-        let mut text = String::from("{\"type\":\"update\",\"items\":[");
-        while text.len() < BYTES {
-            let (id, user) = (draw(1_000_000), names[usize::try_from(draw(8)).unwrap()]);
-            let (price, cents, tag) = (draw(1000), draw(100), draw(1 << 32));
-            write!(
-                text,
-                "{{\"id\":{id},\"user\":\"{user}\",\"price\":{price}.{cents:02},\
-                 \"active\":{},\"tag\":\"{tag:08x}\"}},",
-                tag % 2 == 0
-            )
-            .unwrap();
-        }
-        text.truncate(BYTES);
-        text.into_bytes()
-    };
-    (0..256).map(text).collect()
-}
+#[path = "texts/mod.rs"]
+mod texts;
+
+use texts::texts;
 
 /// Calls with one text after the other.
 fn each<'t>(texts: &'t [Vec<u8>]) -> impl FnMut() -> &'t [u8] {
@@ -51,7 +27,7 @@ fn each<'t>(texts: &'t [Vec<u8>]) -> impl FnMut() -> &'t [u8] {
 }
 
 fn deflate(criterion: &mut Criterion) {
-    let texts = texts();
+    let texts = texts(BYTES, 256);
     let mut group = criterion.benchmark_group("deflate 1 KiB");
     group.throughput(Throughput::Elements(1));
     let mut deflaters = Deflaters::default();
@@ -79,7 +55,7 @@ fn deflate(criterion: &mut Criterion) {
 }
 
 fn inflate(criterion: &mut Criterion) {
-    let texts = texts();
+    let texts = texts(BYTES, 256);
     let mut group = criterion.benchmark_group("inflate 1 KiB");
     group.throughput(Throughput::Elements(1));
     let mut deflaters = Deflaters::default();

@@ -7,7 +7,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use sockeye::client::{Client, Compression, CompressionContext, Error, Event};
 
 /// Runs every case of an Autobahn fuzzing server against Sockeye's client.
@@ -18,12 +18,22 @@ struct Options {
     /// The name under which the results are filed.
     #[arg(long, default_value = "sockeye")]
     agent: String,
-    /// Offer to compress messages, as categories 12 and 13 of the suite want it.
-    #[arg(long)]
-    compression: bool,
+    /// How to offer that messages are compressed, as categories 12 and 13 of the suite want it.
+    #[arg(long, value_enum, default_value_t = Mode::Off)]
+    compression: Mode,
     /// How long a case may be silent, in seconds.
     #[arg(long, default_value_t = 120)]
     timeout: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// Not at all.
+    Off,
+    /// Each message by itself.
+    Shared,
+    /// With references to earlier ones.
+    Dedicated,
 }
 
 fn main() -> ExitCode {
@@ -73,9 +83,13 @@ fn echo(options: &Options, case: u32) -> Result<(), Error> {
 fn connect(options: &Options, target: &str) -> Result<Client, Error> {
     let url = format!("{}/{target}", options.url.trim_end_matches('/'));
     let mut builder = Client::builder(&url).timeout(Duration::from_secs(options.timeout));
-    if options.compression {
-        let kept = CompressionContext::TakenOver { window_bits: 15 };
-        builder = builder.compression(Compression { outgoing: kept, incoming: kept });
+    let context = match options.compression {
+        Mode::Off => None,
+        Mode::Shared => Some(CompressionContext::Fresh),
+        Mode::Dedicated => Some(CompressionContext::TakenOver { window_bits: 15 }),
+    };
+    if let Some(context) = context {
+        builder = builder.compression(Compression { outgoing: context, incoming: context });
     }
     builder.connect()
 }

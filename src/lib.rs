@@ -90,14 +90,15 @@ pub mod simd;
 pub mod ws;
 
 pub use app::{
-    App, Backend, BasicAuth, BearerAuth, BodySource, Close, CompressionConfig, Compressor, Context,
-    Decompressor, Dropped, Error, Event, EventStream, Files, HttpExchange, HttpHandler, Limits,
-    OnMessage, Origin, PendingUpgrade, Prepared, Proxies, Remote, Reply, Request, Responder,
-    Response, Result, Running, SendError, SendStatus, Server, SocketId, Stats, Tickets, Upgrade,
-    WebSocket, WebSocketConfig, WebSocketHandler, on_message,
+    App, Backend, BasicAuth, BearerAuth, BodySource, BodyWriter, Close, CompressionConfig,
+    Compressor, Context, Decompressor, Dropped, Error, Event, EventStream, Files, HttpExchange,
+    HttpHandler, Limits, OnMessage, Origin, PendingUpgrade, Prepared, Proxies, Remote, Reply,
+    Request, Responder, Response, Result, Running, SendError, SendStatus, Server, SocketId, Stats,
+    Tickets, Upgrade, WebSocket, WebSocketConfig, WebSocketHandler, WriteError, on_message,
 };
 pub use http::{
     Limits as HttpLimits, Multipart, MultipartError, Part, PartHead, ResponseError, Status,
+    Trailers,
 };
 pub use pubsub::{Error as TopicError, Limits as TopicLimits};
 pub use reactor::Address;

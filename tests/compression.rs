@@ -110,6 +110,9 @@ const SMALL: Compression = Compression {
     incoming: CompressionContext::TakenOver { window_bits: 9 },
 };
 
+const SENDS: Compression = Compression { outgoing: KEPT.outgoing, ..FRESH };
+const RECEIVES: Compression = Compression { incoming: KEPT.incoming, ..FRESH };
+
 fn modes() -> [CompressionConfig; 4] {
     let shared = CompressionConfig::shared();
     let dedicated = CompressionConfig::dedicated();
@@ -130,7 +133,7 @@ fn whatever_is_sent_arrives_in_order_in_every_mode() {
     for backend in [Backend::Epoll, Backend::Uring] {
         for config in modes() {
             let Some(running) = serve(backend, config, 1) else { continue };
-            for offer in [None, Some(FRESH), Some(KEPT), Some(SMALL)] {
+            for offer in [None, Some(FRESH), Some(KEPT), Some(SMALL), Some(SENDS), Some(RECEIVES)] {
                 let mut client = connect(&running, offer);
                 assert_eq!(client.is_compressed(), offer.is_some());
                 for number in 0..4 {
@@ -193,6 +196,43 @@ fn plain_and_compressed_subscribers_of_one_topic_get_the_same() {
     }
 }
 
+/// How many subscribers of each kind there are below.
+const KINDS: usize = 20;
+
+#[test]
+fn a_broadcast_is_compressed_once_whatever_the_number_of_its_subscribers() {
+    for backend in [Backend::Epoll, Backend::Uring] {
+        for (mode, workers) in modes().into_iter().zip([1, 1, 2]) {
+            let Some(running) = serve(backend, mode, workers) else { continue };
+            let offers = [None, Some(FRESH), Some(KEPT), Some(SMALL)];
+            let mut clients: Vec<Client> =
+                (0..KINDS).flat_map(|_| offers).map(|offer| connect(&running, offer)).collect();
+            for client in &mut clients {
+                client.send("ready").unwrap();
+                assert_eq!(next(client), "ready");
+            }
+            let compressions = || running.remote().total_stats().compressions;
+            assert_eq!(compressions(), 0, "what is below the threshold is not");
+            for number in 0..10 {
+                running.remote().publish("all", &text(number)).unwrap();
+            }
+            for client in &mut clients {
+                for number in 0..10 {
+                    assert_eq!(next(client), text(number));
+                }
+            }
+            // The counts are those of the last turn that has ended.
+            for client in &mut clients {
+                client.send("x").unwrap();
+                assert_eq!(next(client), "x");
+            }
+            let (made, workers) = (compressions(), workers as u64);
+            assert!((10..=10 * workers).contains(&made), "{made} on {workers} of {mode:?}");
+            end(running);
+        }
+    }
+}
+
 #[test]
 fn fewer_bytes_leave_where_they_can_be_fewer() {
     let sent_bytes = |config, offer, commands: &[String]| {
@@ -220,6 +260,22 @@ fn fewer_bytes_leave_where_they_can_be_fewer() {
     let kept = sent_bytes(CompressionConfig::dedicated(), Some(KEPT), &texts);
     assert!(plain > length && compressed < length / 3, "{plain} {compressed}");
     assert!(kept < compressed / 2, "{kept} {compressed}");
+    // And fewer where it tries harder, in what is sent to one and to many.
+    let harder = CompressionConfig { level: 9, ..shared };
+    let most = sent_bytes(harder, Some(KEPT), &texts);
+    assert!(most < compressed, "{most} {compressed}");
+    let prepared: Vec<String> = texts.iter().map(|text| format!("prepared {text}")).collect();
+    let [easy, hard] = [1, 9].map(|publish_level| {
+        sent_bytes(CompressionConfig { publish_level, ..shared }, Some(KEPT), &prepared)
+    });
+    assert!(hard < easy && hard.abs_diff(most) < 100, "{hard} {easy} {most}");
+    // Little memory makes short blocks, which long messages suffer from.
+    let long = [(0..10).map(text).collect::<String>()];
+    let [little, much] = [1, 9].map(|memory_level| {
+        let config = CompressionConfig { memory_level, level: 9, ..shared };
+        sent_bytes(config, Some(KEPT), &long)
+    });
+    assert!(little > much, "{little} {much}");
     // Opted out, or below the threshold, or off.
     let opted_out: Vec<String> = texts.iter().map(|text| format!("plain {text}")).collect();
     assert!(sent_bytes(shared, Some(KEPT), &opted_out) > length);
@@ -242,7 +298,13 @@ fn connect_off() -> bool {
 fn what_is_kept_for_idle_sockets_is_let_go() {
     let release_after = Duration::from_millis(100);
     let config = CompressionConfig { release_after, ..CompressionConfig::dedicated() };
-    let running = serve(Backend::Epoll, config, 1).unwrap();
+    for backend in [Backend::Epoll, Backend::Uring] {
+        let Some(running) = serve(backend, config, 1) else { continue };
+        check_release(running);
+    }
+}
+
+fn check_release(running: Running) {
     let mut client = connect(&running, Some(KEPT));
     let text = text(1);
     let mut lengths = Vec::new();

@@ -116,6 +116,8 @@ conformance! {
         streams::many_small_messages_keep_their_order,
         streams::bytes_that_came_before_open_are_received,
         streams::a_large_transfer_is_received_in_order,
+        streams::what_is_received_straight_into_a_place_is_in_order_too,
+        streams::nothing_is_received_into_a_place_without_room,
         streams::connections_do_not_mix,
         streams::two_hundred_sockets_with_much_data_lose_nothing,
         streams::no_socket_is_starved_by_a_busy_one,

@@ -6,106 +6,19 @@
 #![allow(clippy::disallowed_methods, reason = "a test looks at the clock, and waits")]
 
 use std::{
-    env, fs,
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
-    process::{Child, ChildStdin, Command, Stdio},
+    env,
+    io::Read,
     thread,
     time::{Duration, Instant},
 };
 
-use sockeye::{
-    App, Backend, Limits, Response, Server, WebSocketConfig,
-    reactor::{self, UringReactor},
+use sockeye::{App, Backend, CompressionConfig, Limits, Response, Server, WebSocketConfig};
+use support::{
+    Frame, Log, Peer, Puppet, close_payload, frame, frame_of, get, numbered,
+    process::{self, Process},
 };
-use support::{Frame, Log, Peer, Puppet, frame, get, numbered};
 
 mod support;
-
-/// A server in another process.
-struct Process {
-    child: Child,
-    // Closing it ends the server.
-    _stdin: ChildStdin,
-    address: SocketAddr,
-}
-
-impl Process {
-    /// Runs the server below with so many descriptors. `None` if the backend is not to be had.
-    fn start(backend: &str, descriptors: u32) -> Option<Self> {
-        if backend == "uring"
-            && let Err(error) = UringReactor::probe(&reactor::Config::default())
-        {
-            eprintln!("skipped: {error}");
-            return None;
-        }
-        let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
-        let mut child = Command::new("sh")
-            .args(["-c", &script])
-            .arg(env::current_exe().unwrap())
-            .args(["--exact", "the_server", "--nocapture", "--test-threads=1"])
-            .env("SOCKEYE_SERVE", backend)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the server says where it listens").unwrap();
-            if let Some((_, address)) = line.split_once("listening on ") {
-                break address.parse().unwrap();
-            }
-        };
-        let stdin = child.stdin.take().unwrap();
-        thread::spawn(move || lines.for_each(drop));
-        Some(Self { child, _stdin: stdin, address })
-    }
-
-    fn connect(&self) -> Peer {
-        Peer::real(self.address, None)
-    }
-
-    fn open(&self, target: &str) -> Peer {
-        let mut peer = self.connect();
-        peer.upgrade(target);
-        peer
-    }
-
-    fn open_narrow(&self, target: &str) -> Peer {
-        let mut peer = Peer::real(self.address, Some(8 << 10));
-        peer.upgrade(target);
-        peer
-    }
-
-    /// How many WebSockets the server has.
-    fn websockets(&self) -> u64 {
-        let mut peer = self.connect();
-        peer.write(&get("/websockets", "Connection: close\r\n"));
-        peer.response().text().parse().unwrap()
-    }
-
-    /// Processor time that the server has used, of all its threads.
-    fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The name of the program, which may have spaces, ends with the last parenthesis.
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
-    }
-
-    /// Bytes of memory that the server has in use.
-    fn memory(&self) -> u64 {
-        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * PAGE_BYTES
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Not a test but the other process, if there is one.
 #[test]
@@ -113,16 +26,27 @@ fn the_server() {
     let Ok(backend) = env::var("SOCKEYE_SERVE") else { return };
     let config = WebSocketConfig {
         idle_timeout: Duration::from_millis(1500),
-        max_payload_length: 64 << 10,
+        max_payload_length: LIMIT,
         ..WebSocketConfig::default()
     };
     let patient = WebSocketConfig { idle_timeout: Duration::ZERO, ..config.clone() };
     let app = move || {
+        let with = |compression| WebSocketConfig { compression, ..patient.clone() };
         App::new()
             .get("/websockets", |request| {
                 Response::text(request.remote().total_stats().websockets.to_string())
             })
+            .get("/page/:length", |request| {
+                let length = request.parameter("length").unwrap_or_default();
+                Response::text("x".repeat(length.parse().unwrap_or(0)))
+            })
             .websocket_with("/idle", config.clone(), Puppet::new(&Log::off()))
+            .websocket_with("/shared", with(CompressionConfig::shared()), Puppet::new(&Log::off()))
+            .websocket_with(
+                "/dedicated",
+                with(CompressionConfig::dedicated()),
+                Puppet::new(&Log::off()),
+            )
             .websocket_with("/*", patient.clone(), Puppet::new(&Log::off()))
     };
     let limits = Limits { max_control_frames_per_second: u16::MAX, ..Limits::default() };
@@ -134,28 +58,14 @@ fn the_server() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        mod uring {
-            $(#[test]
-            fn $name() {
-                super::$name("uring");
-            })*
-        }
-        mod epoll {
-            $(#[test]
-            fn $name() {
-                super::$name("epoll");
-            })*
-        }
-    };
-}
-
-cases!(
+process::cases!(
     descriptors_run_out,
     floods_cost_a_bounded_amount,
+    pipelined_requests_cost_a_bounded_amount,
     slow_readers_cost_a_bounded_amount,
     a_thousand_vanish,
+    bombs_cost_at_most_the_limit,
+    unfinished_compressed_messages_cost_a_bounded_amount,
 );
 
 fn descriptors_run_out(backend: &str) {
@@ -205,22 +115,6 @@ fn descriptors_run_out(backend: &str) {
     served.expect_text("fine");
 }
 
-/// Runs until the server's memory has been the same for a while; returns what it was at most.
-fn settled_memory(process: &Process) -> u64 {
-    let (mut most, mut last, mut same) = (0, 0, 0);
-    for _ in 0..200 {
-        thread::sleep(Duration::from_millis(20));
-        let memory = process.memory();
-        most = most.max(memory);
-        same = if memory == last { same + 1 } else { 0 };
-        last = memory;
-        if same == 10 {
-            break;
-        }
-    }
-    most
-}
-
 fn floods_cost_a_bounded_amount(backend: &str) {
     let Some(process) = Process::start(backend, 1000) else { return };
     let kinds = [(Frame::BINARY, 100), (Frame::BINARY, 60_000), (Frame::PING, 125)];
@@ -230,11 +124,11 @@ fn floods_cost_a_bounded_amount(backend: &str) {
         let count = 20;
         let bytes = frame(opcode, &numbered(7, length)).repeat(8_000_000 / length);
         let mut peers: Vec<Peer> = (0..count).map(|_| process.open_narrow("/")).collect();
-        let before = settled_memory(&process);
+        let before = process.settled_memory();
         for peer in &mut peers {
             peer.pour(bytes.clone());
         }
-        let cost = settled_memory(&process).saturating_sub(before) / count;
+        let cost = process.settled_memory().saturating_sub(before) / count;
         // 64 KiB that have been received, 64 KiB and a message that wait to be sent, and what
         // the allocator adds.
         assert!(cost < 400 << 10, "{cost} bytes for each peer and messages of {length}");
@@ -242,6 +136,32 @@ fn floods_cost_a_bounded_amount(backend: &str) {
         let mut peer = peers.remove(0);
         for _ in 0..8_000_000 / length {
             assert_eq!(peer.frame().payload.len(), length);
+        }
+    }
+}
+
+fn pipelined_requests_cost_a_bounded_amount(backend: &str) {
+    let Some(process) = Process::start(backend, 1000) else { return };
+    process.websockets();
+    for length in [0, 1000, 20_000] {
+        let count = 40;
+        let request = get(&format!("/page/{length}"), "");
+        let number = 4_000_000 / request.len();
+        let mut peers: Vec<Peer> =
+            (0..count).map(|_| Peer::real(process.address, Some(8 << 10))).collect();
+        let before = process.settled_memory();
+        for peer in &mut peers {
+            peer.pour(request.repeat(number));
+        }
+        let cost = process.settled_memory().saturating_sub(before) / count;
+        // 64 KiB of answers, and one more; what has been received waits as the bytes it is: 64 KiB
+        // and a receive at most.
+        let most = (192 << 10) + length as u64;
+        assert!(cost <= most, "{cost} bytes for each client, and answers of {length}");
+        // And nothing is lost.
+        let mut peer = peers.remove(0);
+        for _ in 0..number.min(2000) {
+            assert_eq!(peer.response().body.len(), length);
         }
     }
 }
@@ -256,14 +176,14 @@ fn slow_readers_cost_a_bounded_amount(backend: &str) {
         peer.expect_text("subscribe: Ok(true)");
     }
     let mut writer = process.open("/");
-    let before = settled_memory(&process);
+    let before = process.settled_memory();
     for _ in 0..400 {
         writer.text("publish_many news 20 1000");
         for number in 0..20 {
             quick.expect_frame(Frame::BINARY, &numbered(number, 1000));
         }
     }
-    let cost = settled_memory(&process).saturating_sub(before) / count;
+    let cost = process.settled_memory().saturating_sub(before) / count;
     // max_backpressure is 64 KiB.
     assert!(cost < 100 << 10, "{cost} bytes for each slow reader");
 }
@@ -313,11 +233,103 @@ fn a_thousand_vanish(backend: &str) {
             // A ping at most, and the end.
             assert!(peer.read_to_end().0.len() <= 2);
         }
-        memory.push(settled_memory(&process));
+        memory.push(process.settled_memory());
     }
     // What the first thousand had is enough for the second.
     assert!(memory[1] <= memory[0] + (256 << 10), "{memory:?}");
 }
 
-const PAGE_BYTES: u64 = 4096;
-const TICKS_PER_SECOND: u64 = 100;
+/// What inflates to so many MiB of zeros; ends where a byte ends, so that it can be repeated.
+fn bomb(mebibytes: usize) -> Vec<u8> {
+    let zeros = vec![0; mebibytes << 20];
+    let mut deflate = zlib_rs::Deflate::new(9, false, 15);
+    let mut payload = vec![0; 2048 * mebibytes];
+    deflate.compress(&zeros, &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+    payload.truncate(usize::try_from(deflate.total_out()).unwrap());
+    payload
+}
+
+const COMPRESSED: u8 = 0x40;
+const LAST: u8 = 0x80;
+
+fn bombs_cost_at_most_the_limit(backend: &str) {
+    let Some(process) = Process::start(backend, 1000) else { return };
+    let bomb = bomb(4);
+    // No stream of deflate inflates to more than 1,032 times its length.
+    assert!((4000..4200).contains(&bomb.len()), "{} bytes", bomb.len());
+    let whole = frame_of(LAST | COMPRESSED | Frame::BINARY, &bomb);
+    // 1,024 fragments of 4 KiB, with pings between: 4 GiB.
+    let mut fragments = Vec::new();
+    for number in 0..1024 {
+        let first = if number == 0 { COMPRESSED | Frame::BINARY } else { Frame::CONTINUATION };
+        let last = if number == 1023 { LAST } else { 0 };
+        fragments.extend(frame_of(first | last, &bomb));
+        fragments.extend(frame(Frame::PING, b""));
+    }
+    // The same as one frame: its length alone is too much.
+    let announced = frame_of(LAST | COMPRESSED | Frame::BINARY, &bomb.repeat(1024));
+    for target in ["/shared", "/dedicated"] {
+        // What is as long as is allowed costs this much, its way back included.
+        let (count, good) = (50, vec![0; LIMIT]);
+        let mut peer = process.open_deflated(target);
+        let small = {
+            let mut deflate = zlib_rs::Deflate::new(9, false, 15);
+            let mut payload = vec![0; 4096];
+            deflate.compress(&good, &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+            payload.truncate(usize::try_from(deflate.total_out()).unwrap() - 4);
+            frame_of(LAST | COMPRESSED | Frame::BINARY, &payload)
+        };
+        let before = process.processor_time();
+        for _ in 0..count {
+            peer.write(&small);
+            peer.read_some();
+        }
+        peer.text("say through");
+        let allowed = process.processor_time() - before;
+        let memory = process.most_memory();
+        for (name, bytes) in
+            [("whole", &whole), ("fragments", &fragments), ("announced", &announced)]
+        {
+            let before = process.processor_time();
+            for _ in 0..count {
+                let mut peer = process.open_deflated(target);
+                peer.write_if_possible(&bytes[..bytes.len().min(64 << 10)]);
+                let mut end = peer.frame();
+                while end.opcode == Frame::PONG {
+                    end = peer.frame();
+                }
+                assert_eq!(end.opcode, Frame::CLOSE);
+                assert!(end.payload.starts_with(&close_payload(1009, "")), "{end:?}");
+            }
+            let used = process.processor_time() - before;
+            // Opening and closing come on top, and the account is of 10 ms.
+            let most = allowed + Duration::from_millis(3) * count;
+            assert!(used <= most, "{used:?} for {count} {name} to {target}, {allowed:?} allowed");
+        }
+        let grown = process.most_memory() - memory;
+        // One of them would be 4 MiB, and 50 of each kind have come.
+        assert!(grown <= 1 << 20, "{grown} bytes more for bombs to {target}");
+    }
+}
+
+fn unfinished_compressed_messages_cost_a_bounded_amount(backend: &str) {
+    let noise = numbered(1, LIMIT - 100);
+    let mut deflate = zlib_rs::Deflate::new(1, false, 15);
+    let mut payload = vec![0; 2 * LIMIT];
+    deflate.compress(&noise, &mut payload, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+    payload.truncate(usize::try_from(deflate.total_out()).unwrap());
+    let fragment = frame_of(COMPRESSED | Frame::BINARY, &payload);
+    for target in ["/shared", "/dedicated"] {
+        let Some(process) = Process::start(backend, 1000) else { return };
+        let count = 100;
+        let mut peers: Vec<Peer> = (0..count).map(|_| process.open_deflated(target)).collect();
+        let before = process.settled_memory();
+        peers.iter_mut().for_each(|peer| peer.write(&fragment));
+        let cost = process.settled_memory().saturating_sub(before) / count;
+        // The message, a decompressor, and what dedicated ones keep; and the allocator's part.
+        assert!(cost < (LIMIT + (48 << 10) + (32 << 10) + (32 << 10)) as u64, "{cost} bytes");
+    }
+}
+
+/// The longest message.
+const LIMIT: usize = 64 << 10;

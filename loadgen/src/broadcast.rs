@@ -82,7 +82,7 @@ impl Broadcast {
         }
         let mut broadcast = Self::new(options, random)?;
         driver.openings.set_rooms(options.rooms);
-        driver.openings.set_deflate(options.payload.deflate);
+        driver.openings.set_deflate(options.payload.offer());
         driver.open(0..receivers, &mut broadcast)?;
         if let Some(url) = &options.publisher_url {
             let url: Url = crate::parse_url(url)?;

@@ -6,7 +6,10 @@
 
 use sockeye::{
     base::Outbox,
-    ws::{Decoder, Event, Limits, Message, Opcode, Role, append_frame, deflate::Inflating},
+    ws::{
+        Decoder, Event, Limits, Message, Opcode, Role, append_frame,
+        deflate::{History, Inflating},
+    },
 };
 
 use crate::{
@@ -21,6 +24,8 @@ pub(crate) struct Check {
     // `unusual` is there.
     position: usize,
     unusual: Option<Box<Unusual>>,
+    // What the server said before, if it may refer to that.
+    history: Option<Box<History>>,
 }
 
 #[derive(Debug)]
@@ -85,7 +90,10 @@ impl Check {
         traffic: &Traffic,
     ) -> Result<usize, Error> {
         let (mut completed, mut start) = (0, 0);
-        if let (None, Some(deflated)) = (&self.unusual, traffic.deflated()) {
+        // A frame that refers to earlier ones means something else each time.
+        if let (None, Some(deflated), false) =
+            (&self.unusual, traffic.deflated(), traffic.takes_over())
+        {
             let deflated = deflated.borrow();
             let number = |position| position / traffic.frame_bytes();
             while let Some(length) = deflated.recognise(number(self.position), &bytes[start..]) {
@@ -117,7 +125,10 @@ impl Check {
         if self.unusual.is_none() {
             self.unusual = Some(self.decode_from_here(traffic, &limits).map_err(protocol)?);
         }
-        let Self { position, unusual: Some(unusual) } = self else { return Ok(0) };
+        if traffic.takes_over() && self.history.is_none() {
+            self.history = Some(Box::new(History::new(15)));
+        }
+        let Self { position, unusual: Some(unusual), history } = self else { return Ok(0) };
         let (mut completed, mut start) = (0, 0);
         loop {
             let (begin, is_whole) = (start, unusual.decoder.is_idle());
@@ -125,7 +136,7 @@ impl Check {
                 None => unusual.decoder.next(&mut bytes[start..], &limits),
                 Some(deflated) => {
                     let inflaters = &mut deflated.borrow_mut().inflaters;
-                    let mut inflating = Inflating { inflaters, history: None };
+                    let mut inflating = Inflating { inflaters, history: history.as_deref_mut() };
                     unusual.decoder.next_deflated(&mut bytes[start..], &limits, &mut inflating)
                 }
             };
@@ -176,7 +187,7 @@ impl Check {
 }
 
 /// Says how a message differs from the expected one.
-fn compare(got: Message<'_>, expected: Message<'_>) -> Result<(), String> {
+pub(crate) fn compare(got: Message<'_>, expected: Message<'_>) -> Result<(), String> {
     if got == expected {
         return Ok(());
     }
@@ -202,7 +213,13 @@ mod tests {
     use sockeye::ws::{append_deflated, deflate::Deflaters};
 
     fn traffic(payload: usize, text: bool) -> Traffic {
-        Traffic::new(Payload { payload, text, deflate: false }, 1, 1, &mut Random::new(1)).unwrap()
+        Traffic::new(
+            Payload { payload, text, deflate: false, takeover: false },
+            1,
+            1,
+            &mut Random::new(1),
+        )
+        .unwrap()
     }
 
     fn frames(traffic: &Traffic, count: usize) -> Vec<u8> {
@@ -260,8 +277,31 @@ mod tests {
     }
 
     #[test]
+    fn answers_may_refer_to_earlier_ones() {
+        let payload = Payload { payload: 300, text: true, deflate: true, takeover: true };
+        let traffic = Traffic::new(payload, 1, 1, &mut Random::new(1)).unwrap();
+        let (mut deflaters, mut said) = (Deflaters::default(), History::new(15));
+        let mut bytes = Vec::new();
+        for number in 0..40 {
+            let (text, mut frame) = (traffic.message(number), Outbox::default());
+            let deflated = deflaters.deflate(text.as_bytes(), 15, 6, said.bytes()).unwrap();
+            append_deflated(&mut frame, text.opcode(), deflated, None);
+            said.push(text.as_bytes());
+            bytes.extend_from_slice(frame.contiguous().unwrap());
+        }
+        for piece in [1, 50, bytes.len()] {
+            let (mut check, mut completed) = (Check::default(), 0);
+            for part in bytes.chunks(piece) {
+                completed += check.received(0, &mut part.to_vec(), &traffic).unwrap();
+                assert!(check.take_replies().is_none());
+            }
+            assert_eq!(completed, 40, "by {piece}");
+        }
+    }
+
+    #[test]
     fn compressed_answers_are_inflated_and_recognised() {
-        let payload = Payload { payload: 1000, text: true, deflate: true };
+        let payload = Payload { payload: 1000, text: true, deflate: true, takeover: false };
         let traffic = Traffic::new(payload, 1, 1, &mut Random::new(1)).unwrap();
         let mut deflaters = Deflaters::default();
         let mut bytes = Vec::new();

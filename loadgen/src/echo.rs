@@ -80,7 +80,7 @@ impl Echo {
             None => Pace::Answers(options.pipeline),
         };
         let mut echo = Self::new(traffic, connections, pace);
-        driver.openings.set_deflate(options.payload.deflate);
+        driver.openings.set_deflate(options.payload.offer());
         match options.raw {
             true => driver.connect(0..connections)?,
             false => driver.open(0..connections, &mut echo)?,

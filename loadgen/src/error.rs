@@ -65,6 +65,8 @@ pub enum Error {
         /// How many there are.
         due: u64,
     },
+    /// Something has changed in the course of a soak that should not.
+    Drift(Vec<String>),
     /// The reactor gave up.
     Io(io::Error),
     /// A result could not be written.
@@ -110,6 +112,7 @@ impl fmt::Display for Error {
             Self::TooSlow { due } => {
                 write!(f, "{due} messages wait for their answer: lower --rate")
             }
+            Self::Drift(faults) => write!(f, "the server drifts: {}", faults.join("; ")),
             Self::Io(error) => write!(f, "{error}"),
             Self::Write(path, error) => write!(f, "cannot write {}: {error}", path.display()),
         }

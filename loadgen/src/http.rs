@@ -43,10 +43,10 @@ struct Connection {
 
 /// A whole response, as it has been received.
 #[derive(Debug)]
-struct Response {
-    bytes: Vec<u8>,
-    head_bytes: usize,
-    status: Status,
+pub(crate) struct Response {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) head_bytes: usize,
+    pub(crate) status: Status,
     // The value of Date.
     date: Range<usize>,
 }
@@ -169,7 +169,7 @@ impl<R: Reactor<Socket = Socket>> Scenario<R> for Http {
 
 impl Response {
     /// The response at the begin of `bytes`, if it is complete.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Self>, Error> {
         let mut input = bytes.to_vec();
         let mut slots = HeaderSlots::new();
         let mut decoder = ResponseHeadDecoder::default();

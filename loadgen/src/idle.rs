@@ -38,7 +38,7 @@ impl Idle {
         let before = resident()?;
         let mut echo = Echo::by_calls(options.payload, options.connections, random)?;
         let begin = driver.wire.now();
-        driver.openings.set_deflate(options.payload.deflate);
+        driver.openings.set_deflate(options.payload.offer());
         driver.open(0..options.connections, &mut echo)?;
         let opened = driver.wire.now() - begin;
         for _ in 0..options.messages {

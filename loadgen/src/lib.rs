@@ -24,12 +24,14 @@ mod error;
 mod http;
 mod idle;
 mod meter;
+mod mixed;
 mod opening;
 pub mod options;
 mod process;
 mod progress;
 mod random;
 mod report;
+mod soak;
 mod traffic;
 mod wire;
 
@@ -140,6 +142,8 @@ fn run_on<R: Reactor<Socket = Socket>>(reactor: R, scenario: &Scenario) -> Resul
         }
         Scenario::Connect(options) => connect::Connect::run(options, driver)?,
         Scenario::Http(options) => http::Http::run(options, driver, &host, &target)?,
+        Scenario::Mixed(options) => mixed::Mixed::run(options, driver, &host, random)?,
+        Scenario::Soak(options) => soak::run(options, driver, &host, random)?,
     };
     Ok(Outcome::Measured(Box::new(measured)))
 }
@@ -190,6 +194,8 @@ fn sources(scenario: &Scenario) -> usize {
         // Ports that were just used may still be remembered.
         Scenario::Connect(options) => options.connections.max(8 * CONNECTIONS_PER_SOURCE),
         Scenario::Http(options) => options.connections,
+        Scenario::Mixed(options) => options.connections.max(2 * CONNECTIONS_PER_SOURCE),
+        Scenario::Soak(options) => options.mixed.connections.max(2 * CONNECTIONS_PER_SOURCE),
     };
     scenario.common().sources.unwrap_or(connections.div_ceil(CONNECTIONS_PER_SOURCE))
 }
@@ -200,6 +206,7 @@ fn noun(scenario: &Scenario) -> &'static str {
         Scenario::Broadcast(_) => "deliveries",
         Scenario::Connect(_) => "connections",
         Scenario::Http(_) => "requests",
+        Scenario::Mixed(_) | Scenario::Soak(_) => "exchanges",
     }
 }
 
@@ -210,6 +217,8 @@ fn settings(scenario: &Scenario) -> serde_json::Value {
         Scenario::Idle(options) => serde_json::to_value(options),
         Scenario::Connect(options) => serde_json::to_value(options),
         Scenario::Http(options) => serde_json::to_value(options),
+        Scenario::Mixed(options) => serde_json::to_value(options),
+        Scenario::Soak(options) => serde_json::to_value(options),
     };
     settings.unwrap_or_default()
 }

@@ -139,6 +139,11 @@ impl Meter {
         self.latency.saturating_record_n(nanos, count as u64);
     }
 
+    /// So many messages are complete whose time says nothing of the server.
+    pub(crate) fn completed_untimed(&mut self, count: usize) {
+        self.completed += count as u64;
+    }
+
     /// A message left, so much later than it was due.
     pub(crate) fn sent_late(&mut self, lateness: Duration) {
         self.lateness.sum += lateness;

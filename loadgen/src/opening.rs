@@ -14,7 +14,7 @@ use crate::{Error, random::Random, wire::Wire};
 #[derive(Debug)]
 pub(crate) struct Openings {
     url: Url,
-    deflate: bool,
+    deflate: Option<Preferences>,
     rooms: usize,
     random: Random,
     slots: Vec<Option<Box<Opening>>>,
@@ -31,11 +31,11 @@ struct Opening {
 impl Openings {
     pub(crate) fn new(url: Url, random: Random) -> Self {
         let (slots, outbox) = (Vec::new(), Outbox::default());
-        Self { url, deflate: false, rooms: 1, random, slots, under_way: 0, outbox }
+        Self { url, deflate: None, rooms: 1, random, slots, under_way: 0, outbox }
     }
 
-    /// Whether compression is asked for, and must be had.
-    pub(crate) fn set_deflate(&mut self, deflate: bool) {
+    /// Which compression is asked for, and must be had.
+    pub(crate) fn set_deflate(&mut self, deflate: Option<Preferences>) {
         self.deflate = deflate;
     }
 
@@ -55,13 +55,23 @@ impl Openings {
         index: usize,
         wire: &mut Wire<R>,
     ) -> Result<(), Error> {
+        let room = (self.rooms > 1).then(|| format!("/room/{}", index % self.rooms));
+        self.begin_at(index, room.as_deref(), wire)
+    }
+
+    /// The same, at another target of the same server.
+    pub(crate) fn begin_at<R: Reactor<Socket = Socket>>(
+        &mut self,
+        index: usize,
+        target: Option<&str>,
+        wire: &mut Wire<R>,
+    ) -> Result<(), Error> {
         wire.connect(index)?;
         let handshake = ClientHandshake::new(self.random.nonce());
-        let room = (self.rooms > 1).then(|| format!("/room/{}", index % self.rooms));
         let request = ClientRequest {
             host: self.url.host(),
-            target: room.as_deref().unwrap_or(self.url.target()),
-            deflate: self.deflate.then(Preferences::default),
+            target: target.unwrap_or(self.url.target()),
+            deflate: self.deflate,
             ..ClientRequest::default()
         };
         handshake.append_request(&mut self.outbox, &request)?;
@@ -102,9 +112,9 @@ impl Openings {
         if head.status() != Status::SWITCHING_PROTOCOLS {
             return Err(Error::Refused(head.status()));
         }
-        let preferences = self.deflate.then(Preferences::default);
-        let (_, agreed) = opening.handshake.verify_deflate(&head, &[], preferences.as_ref())?;
-        if self.deflate && agreed.is_none() {
+        let deflate = self.deflate.as_ref();
+        let (_, agreed) = opening.handshake.verify_deflate(&head, &[], deflate)?;
+        if deflate.is_some() && agreed.is_none() {
             return Err(Error::Options("the server does not compress: leave out --deflate"));
         }
         let consumed = step.consumed;

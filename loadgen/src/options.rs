@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
+use sockeye::ws::deflate::{Context, Preferences};
 
 /// Measures what a WebSocket or HTTP server costs: CPU time per message, throughput, latency,
 /// memory per connection. Every answer is checked, byte by byte.
@@ -28,6 +29,11 @@ pub enum Scenario {
     Connect(Connect),
     /// Get one resource by plain HTTP/1.1, again and again.
     Http(Http),
+    /// All kinds of traffic at once: echoes, rooms, HTTP, visitors, slow readers, tiny to large.
+    Mixed(Mixed),
+    /// The mixed load for as long as asked; fails if memory, descriptors, latency or statistics
+    /// of the server drift.
+    Soak(Soak),
 }
 
 /// `loadgen echo`.
@@ -139,6 +145,39 @@ pub struct Http {
     pub pipeline: usize,
 }
 
+/// `loadgen mixed`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Mixed {
+    /// What every scenario has. Of the URL only the host and the port count.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+    /// Connections.
+    #[arg(short, long, default_value_t = 100, value_parser = count)]
+    pub connections: usize,
+    /// Bytes of the largest message and body; most are much smaller.
+    #[arg(short, long, default_value = "16K", value_parser = size)]
+    pub payload: usize,
+    /// How long a connection rests between two exchanges, on average.
+    #[arg(long, default_value = "5ms", value_parser = duration)]
+    pub think: Duration,
+}
+
+/// `loadgen soak`.
+#[derive(Debug, Clone, Args, Serialize)]
+pub struct Soak {
+    /// The load.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub mixed: Mixed,
+    /// How often to look at the server.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub period: Duration,
+    /// MiB by which the server's memory may grow from the first third to the last.
+    #[arg(long, default_value_t = 8)]
+    pub max_growth: u64,
+}
+
 /// What is sent.
 #[derive(Debug, Clone, Copy, Args, Serialize)]
 pub struct Payload {
@@ -152,6 +191,20 @@ pub struct Payload {
     /// compress too.
     #[arg(long)]
     pub deflate: bool,
+    /// Let the server refer to earlier messages (context takeover), and expect references.
+    #[arg(long, requires = "deflate")]
+    pub takeover: bool,
+}
+
+impl Payload {
+    /// How the server is to compress, if at all.
+    pub(crate) fn offer(&self) -> Option<Preferences> {
+        let context = match self.takeover {
+            true => Context::TakenOver { window_bits: 15 },
+            false => Context::Fresh,
+        };
+        self.deflate.then_some(Preferences { outgoing: context, incoming: context })
+    }
 }
 
 /// What every scenario has.
@@ -229,6 +282,8 @@ impl Scenario {
             Self::Idle(_) => "idle",
             Self::Connect(_) => "connect",
             Self::Http(_) => "http",
+            Self::Mixed(_) => "mixed",
+            Self::Soak(_) => "soak",
         }
     }
 
@@ -240,7 +295,9 @@ impl Scenario {
             | Self::Broadcast(Broadcast { common, .. })
             | Self::Idle(Idle { common, .. })
             | Self::Connect(Connect { common, .. })
-            | Self::Http(Http { common, .. }) => common,
+            | Self::Http(Http { common, .. })
+            | Self::Mixed(Mixed { common, .. })
+            | Self::Soak(Soak { mixed: Mixed { common, .. }, .. }) => common,
         }
     }
 }
@@ -258,7 +315,7 @@ impl Scenario {
             }
             Self::Connect(Connect { common, connections })
             | Self::Http(Http { common, connections, .. }) => (common, connections),
-            Self::Broadcast(_) | Self::Idle(_) => return None,
+            Self::Broadcast(_) | Self::Idle(_) | Self::Mixed(_) | Self::Soak(_) => return None,
         };
         let threads = common.threads;
         *connections = *connections / threads + usize::from(thread < *connections % threads);
@@ -332,7 +389,9 @@ Examples:
   loadgen broadcast -c 1000 -p 64 -n 4                     fan-out
   loadgen idle -c 10000 --pid $(pgrep -x echo)             memory per connection
   loadgen connect                                          handshakes per second
-  loadgen http http://127.0.0.1:9001/ -n 16                pipelined requests";
+  loadgen http http://127.0.0.1:9001/ -n 16                pipelined requests
+  loadgen mixed --seed 7                                   everything, with `--example mixed`
+  loadgen soak -d 10m --pid $(pgrep -x mixed)              the same, until something drifts";
 
 #[cfg(test)]
 mod tests {

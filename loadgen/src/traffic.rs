@@ -178,6 +178,11 @@ impl Traffic {
         self.payload.deflate.then_some(&self.deflated)
     }
 
+    /// Whether the server may refer to earlier messages.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.payload.takeover
+    }
+
     /// What stands around the messages.
     pub(crate) fn framing(&self) -> Framing {
         self.framing

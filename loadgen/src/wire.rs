@@ -173,6 +173,24 @@ impl<R: Reactor<Socket = Socket>> Wire<R> {
         }
     }
 
+    /// Reads no more from this connection, or reads again.
+    pub(crate) fn set_paused(&mut self, index: usize, is_paused: bool) {
+        let slot = &self.slots[index];
+        match is_paused {
+            _ if !slot.is_open => {}
+            true => self.reactor.pause(slot.key),
+            false => self.reactor.resume(slot.key),
+        }
+    }
+
+    /// Ends our direction. Nothing may wait to be sent.
+    pub(crate) fn shutdown(&mut self, index: usize) {
+        let slot = &self.slots[index];
+        if slot.is_open {
+            self.reactor.shutdown(slot.key);
+        }
+    }
+
     /// Closes the connection. `Closed` follows.
     pub(crate) fn close(&mut self, index: usize) {
         let slot = &mut self.slots[index];

@@ -16,9 +16,10 @@ use std::{
 use clap::Parser;
 use loadgen::{Error, Limit, Options, Report};
 use sockeye::{
-    App, Message, Request, Upgrade, WebSocket, WebSocketHandler,
+    App, Message, Request, Response, Upgrade, WebSocket, WebSocketHandler,
     base::Outbox,
     http::{self, HeaderSlots},
+    on_message,
     ws::{Decoder, Event, Limits, Opcode, Opening, Role, append_close, append_frame},
 };
 
@@ -324,6 +325,53 @@ fn rooms_hear_their_own_publishers_only() {
     assert!(error.contains("--rooms"), "{error}");
     server.remote().shutdown(std::time::Duration::ZERO);
     server.join().unwrap();
+}
+
+/// What `loadgen mixed` wants of a server; it errs about this message, if there is one.
+fn mixed_server(wrong: Option<&'static str>) -> sockeye::Running {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let is_wrong =
+        move |what| wrong == Some(what) && counter.fetch_add(1, Ordering::Relaxed) == 100;
+    let app = move || {
+        let (in_echo, in_body) = (is_wrong.clone(), is_wrong.clone());
+        let echo = move |socket: &mut WebSocket<'_, ()>, message: Message<'_>| {
+            let is_wrong = in_echo("echo");
+            socket.send(if is_wrong { Message::Binary(b"something else") } else { message });
+        };
+        let body = move |_: &Request<'_>, body: &[u8]| {
+            let body = if in_body("body") { b"something else" } else { body };
+            Response::new(sockeye::Status::OK).body("application/octet-stream", body.to_vec())
+        };
+        App::new()
+            .with_body("*", "/echo", 1 << 20, body)
+            .websocket("/ws", on_message(echo))
+            .websocket("/room/*", Rooms)
+    };
+    sockeye::Server::new(app).workers(2).listen("127.0.0.1:0").start().unwrap()
+}
+
+#[test]
+fn everything_goes_on_at_once_and_is_checked() {
+    for backend in backends() {
+        let server = mixed_server(None);
+        let url = format!("ws://{}", server.addresses()[0]);
+        for arguments in ["-c 40", "-c 1", "-c 25 -p 0 --think 0", "-c 12 --seed 3 -p 1000"] {
+            let arguments = format!("{arguments} {backend}");
+            let load = run("mixed", &url, &arguments).unwrap().load.unwrap();
+            assert!(load.count > 20, "{arguments}: {load:?}");
+        }
+        let stats = server.remote().total_stats();
+        assert!(stats.published > 0 && stats.deliveries > stats.published, "{stats:?}");
+        assert_eq!((stats.protocol_errors, stats.bad_requests, stats.dropped_messages), (0, 0, 0));
+        for what in ["echo", "body"] {
+            let server = mixed_server(Some(what));
+            let url = format!("ws://{}", server.addresses()[0]);
+            let error = run("mixed", &url, &format!("-c 20 -d 9s {backend}")).unwrap_err();
+            assert!(matches!(error, Error::Wrong { .. }), "{error}");
+        }
+        let error = run("soak", &url, &format!("-c 20 {backend}")).unwrap_err().to_string();
+        assert!(error.contains("--pid"), "{error}");
+    }
 }
 
 /// A server without a protocol, which changes the byte with this number.

@@ -96,7 +96,8 @@ impl Candidate {
         }
         let compresses = shape.compress != Compress::None;
         match self {
-            Self::Uring | Self::Epoll | Self::Uwebsockets | Self::Bun | Self::Ws => true,
+            Self::Uring | Self::Epoll | Self::Uwebsockets => true,
+            Self::Bun | Self::Ws => shape.compress != Compress::Dedicated,
             // It cannot be told to send while it waits for something to read.
             Self::Fastwebsockets => shape.mode == Mode::Echo && !compresses,
             Self::TokioWebsockets | Self::TokioTungstenite | Self::SockudoWs => {

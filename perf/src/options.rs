@@ -154,6 +154,9 @@ pub(crate) struct Serve {
     /// Whether messages are compressed
     #[arg(long, value_enum, default_value_t = Compress::None)]
     pub(crate) compress: Compress,
+    /// How hard to compress, from 1 to 9 [default: the library's]
+    #[arg(long)]
+    pub(crate) level: Option<u8>,
     /// Number of threads
     #[arg(long, default_value_t = 1)]
     pub(crate) workers: usize,
@@ -195,6 +198,8 @@ pub(crate) enum Compress {
     None,
     /// Without memory between messages.
     Shared,
+    /// With references to earlier messages.
+    Dedicated,
 }
 
 impl Mode {

@@ -119,6 +119,7 @@ fn arguments(candidate: Candidate, shape: &Shape, port: u16) -> Vec<String> {
     let compress = match shape.compress {
         Compress::None => "none",
         Compress::Shared => "shared",
+        Compress::Dedicated => "dedicated",
     };
     let mut arguments = vec![("port", port.to_string())];
     if !candidate.is_floor() {
@@ -130,6 +131,7 @@ fn arguments(candidate: Candidate, shape: &Shape, port: u16) -> Vec<String> {
     if candidate.is_ours() {
         arguments.push(("workers", shape.workers.to_string()));
         arguments.push(("busy-poll", shape.busy_poll.to_string()));
+        arguments.extend(shape.level.map(|level| ("level", level.to_string())));
     }
     arguments.into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect()
 }

@@ -21,10 +21,12 @@ pub(crate) fn run(options: &Serve) -> Result<(), Error> {
         Kind::Epoll => Backend::Epoll,
         Kind::FloorUring | Kind::FloorEpoll => return floor::run(options),
     };
-    let compression = match options.compress {
+    let mut compression = match options.compress {
         Compress::None => CompressionConfig::off(),
         Compress::Shared => CompressionConfig::shared(),
+        Compress::Dedicated => CompressionConfig::dedicated(),
     };
+    compression.level = options.level.unwrap_or(compression.level);
     let config = WebSocketConfig {
         max_payload_length: options.max_payload,
         idle_timeout: Duration::from_secs(options.idle_timeout),

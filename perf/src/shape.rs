@@ -13,6 +13,8 @@ pub(crate) struct Shape {
     pub(crate) load: Load,
     pub(crate) metric: Metric,
     pub(crate) compress: Compress,
+    /// How hard a server of ours compresses, if not as by itself. uWebSockets always takes 6.
+    pub(crate) level: Option<u8>,
     /// Threads of the server.
     pub(crate) workers: usize,
     /// Microseconds that a server of ours looks for work before it sleeps.
@@ -94,6 +96,7 @@ impl Shape {
             load,
             metric: Metric::Cpu,
             compress: Compress::None,
+            level: None,
             workers: 1,
             busy_poll: 0,
             goal: None,
@@ -157,8 +160,13 @@ impl Shape {
             Load::Connect { connections } => format!("connect and close, {connections} at a time"),
             Load::Idle { connections } => format!("{connections} connections at rest"),
         };
-        if self.compress != Compress::None {
-            title += ", compressed";
+        title += match self.compress {
+            Compress::None => "",
+            Compress::Shared => ", compressed",
+            Compress::Dedicated => ", compressed with context takeover",
+        };
+        if let Some(level) = self.level {
+            title += &format!(" at level {level}");
         }
         if self.workers > 1 {
             title += &format!(", {} workers", self.workers);
@@ -204,8 +212,14 @@ impl Shape {
                 add("--connections", connections);
                 add("--pipeline", pipeline);
             }
-            Load::Connect { connections } | Load::Idle { connections } => {
+            Load::Connect { connections } => add("--connections", connections),
+            Load::Idle { connections } => {
                 add("--connections", connections);
+                if self.compress != Compress::None {
+                    // So that there is something to compress.
+                    add("--payload", 1 << 10);
+                    is_text = true;
+                }
             }
         }
         if is_text {
@@ -213,6 +227,9 @@ impl Shape {
         }
         if self.compress != Compress::None {
             arguments.push("--deflate".into());
+        }
+        if self.compress == Compress::Dedicated {
+            arguments.push("--takeover".into());
         }
         if let (Load::EchoAtRate { .. }, Some(rate)) = (self.load, rate) {
             arguments.extend(["--rate".into(), format!("{rate:.0}")]);
@@ -249,8 +266,12 @@ pub(crate) fn all() -> Vec<Shape> {
     let spin = Shape::new("spin-20b-1c", Mode::Echo, echo(20, 1, 1)).goal(0.35, 0.35);
     shapes.push(Shape { metric: Metric::Median, busy_poll: 50, ..spin });
     let idle = Load::Idle { connections: 10_000 };
-    let idle = Shape::new("idle-10000c", Mode::Echo, idle).goal(0.70, 0.70);
-    shapes.push(Shape { metric: Metric::Memory, ..idle });
+    let plain = Shape::new("idle-10000c", Mode::Echo, idle).goal(0.70, 0.70);
+    shapes.push(Shape { metric: Metric::Memory, ..plain });
+    for (name, compress) in [("shared", Compress::Shared), ("dedicated", Compress::Dedicated)] {
+        let idle = Shape::new(format!("idle-10000c-{name}"), Mode::Echo, idle);
+        shapes.push(Shape { metric: Metric::Memory, compress, ..idle });
+    }
     shapes
 }
 
@@ -276,6 +297,10 @@ fn echoes() -> Vec<Shape> {
     let text = Load::Echo { payload: 1 << 10, text: true, connections: 200, pipeline: 1 };
     let deflate = shape("echo-1k-200c-deflate", text).goal(0.65, 0.65);
     shapes.push(Shape { compress: Compress::Shared, ..deflate });
+    let same_level = shape("echo-1k-200c-deflate-level-6", text);
+    shapes.push(Shape { compress: Compress::Shared, level: Some(6), ..same_level });
+    let dedicated = shape("echo-1k-200c-deflate-dedicated", text);
+    shapes.push(Shape { compress: Compress::Dedicated, ..dedicated });
     shapes
 }
 

@@ -4,15 +4,14 @@
 use std::{collections::HashMap, rc::Rc};
 
 use super::{
-    Dropped, Event, Limits, Prepared, Proxies, Remote, SendError, SendStatus, SocketId, Stats,
+    Dropped, Limits, Prepared, Proxies, Remote, SendError, SendStatus, SocketId, Stats,
     WebSocketConfig,
     deflation::Deflation,
     delivery::{Delivery, Later},
-    event,
     remote::{Interest, LETTER_BYTES, Letter},
 };
 use crate::{
-    base::{Key, Tick},
+    base::{Key, Shared, Tick},
     conn::{Connection, Connections, Pauses, Stage},
     pubsub::{self, Audience, Framed, PubSub, TurnFull, Variant},
     ws::{self, CloseCode, Message, Opcode},
@@ -40,6 +39,9 @@ pub struct Core {
     pub(super) outgoing: Vec<Vec<(Letter, usize)>>,
     // `None` while it is in use, and if no route compresses.
     pub(super) deflation: Option<Box<Deflation>>,
+    // What holds the message that a handler has been lent, if it is large and not in the reactor's
+    // memory: sent on, it need not be copied.
+    pub(super) lent: Option<Shared>,
     // Only counted if there is a limit.
     pub(super) connections_by_address: HashMap<std::net::IpAddr, usize>,
 }
@@ -73,6 +75,7 @@ impl Core {
             resumed: Vec::new(),
             outgoing,
             deflation: None,
+            lent: None,
             connections_by_address: HashMap::new(),
         }
     }
@@ -99,7 +102,7 @@ impl Core {
             && let Some(cork) = self.connections.express(key, bytes)
         {
             ws::append_frame(cork, is_last, opcode, payload, None);
-            self.stats.messages_out += u64::from(!opcode.is_control());
+            self.stats.messages_out += u64::from(is_last && !opcode.is_control());
             self.stats.bytes_out += bytes as u64;
             return SendStatus::Sent;
         }
@@ -113,11 +116,17 @@ impl Core {
         is_last: bool,
         payload: &[u8],
     ) -> SendStatus {
-        let status = self.admit(key, ws::framed_length(payload.len()), opcode);
+        let status = self.admit(key, ws::framed_length(payload.len()), opcode, is_last);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
         {
-            ws::append_frame(outbox, is_last, opcode, payload, None);
+            match self.lent.as_ref().and_then(|lent| Some((lent, part_of(lent, payload)?))) {
+                Some((lent, range)) => {
+                    ws::append_header(outbox, is_last, opcode, payload.len());
+                    outbox.push_shared_range(lent.clone(), range);
+                }
+                None => ws::append_frame(outbox, is_last, opcode, payload, None),
+            }
         }
         status
     }
@@ -125,7 +134,7 @@ impl Core {
     pub(super) fn send_prepared(&mut self, key: Key, prepared: &Prepared) -> SendStatus {
         let compressed = self.compressed_form(key, prepared.frame());
         let frame = compressed.as_ref().unwrap_or(prepared.frame());
-        let status = self.admit(key, frame.len(), Opcode::Binary);
+        let status = self.admit(key, frame.len(), Opcode::Binary, true);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
         {
@@ -166,7 +175,13 @@ impl Core {
     }
 
     /// Whether there is room for so many bytes more, and whether they are welcome.
-    pub(super) fn admit(&mut self, key: Key, bytes: usize, opcode: Opcode) -> SendStatus {
+    pub(super) fn admit(
+        &mut self,
+        key: Key,
+        bytes: usize,
+        opcode: Opcode,
+        is_last: bool,
+    ) -> SendStatus {
         let Some(connection) = self.connections.get(key).filter(|c| c.is_open()) else {
             return SendStatus::Closed;
         };
@@ -194,7 +209,7 @@ impl Core {
                 connection.heard = now;
             }
         }
-        self.stats.messages_out += u64::from(!is_control);
+        self.stats.messages_out += u64::from(is_last && !is_control);
         self.stats.bytes_out += bytes as u64;
         if is_blocked { SendStatus::Queued { bytes: buffered + bytes } } else { SendStatus::Sent }
     }
@@ -297,42 +312,6 @@ impl Core {
         published.subscribers + published.workers > 0
     }
 
-    /// Publishes an event to every worker: its data to WebSockets, all of it to event streams.
-    pub(super) fn publish_event(&mut self, topic: &[u8], event: &Event<'_>) -> bool {
-        let framed = |core: &mut Self, audience: &Audience| {
-            let framed = Framed::plain(ws::frame(Message::Text(event.data())));
-            core.with_forms(framed, audience).with(Variant::EVENT_STREAM, event.frame())
-        };
-        self.publish_framed(None, topic, framed)
-    }
-
-    /// Frames a message for event streams too, if there are any.
-    fn with_event_form(&self, framed: Framed, audience: &Audience) -> Framed {
-        let streams = audience.subscribers[Variant::EVENT_STREAM.index()];
-        if streams == 0 || framed.has(Variant::EVENT_STREAM) {
-            return framed;
-        }
-        let form = event::frame_as_event(framed.form(Variant::PLAIN));
-        framed.with(Variant::EVENT_STREAM, form)
-    }
-
-    /// Subscribes an event stream.
-    pub(super) fn subscribe_stream(
-        &mut self,
-        key: Key,
-        topics: &[String],
-    ) -> Result<(), pubsub::Error> {
-        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
-        let id = self.topics.add(key, Variant::EVENT_STREAM)?;
-        connection.subscriber = Some(id);
-        connection.route = self.event_route;
-        let result = topics.iter().try_for_each(|topic| {
-            self.with_topics(|topics, sink| topics.subscribe(id, topic.as_bytes(), sink)).map(drop)
-        });
-        self.tell_interest();
-        result
-    }
-
     /// Publishes what came from elsewhere to the subscribers on this worker.
     pub(super) fn publish_here(&mut self, topic: &[u8], framed: Framed) {
         let audience = self.topics.audience(topic);
@@ -362,7 +341,7 @@ impl Core {
         }
     }
 
-    fn with_topics<T>(
+    pub(super) fn with_topics<T>(
         &mut self,
         act: impl FnOnce(&mut PubSub, &mut Delivery<'_, Later>) -> T,
     ) -> T {
@@ -383,7 +362,7 @@ impl Core {
 
     /// Tells the other workers which topics are wanted here, before any byte leaves from which
     /// somebody could learn that they are.
-    fn tell_interest(&mut self) {
+    pub(super) fn tell_interest(&mut self) {
         while let Some(change) = self.topics.next_interest_change() {
             for worker in self.remote.workers().filter(|worker| *worker != self.worker) {
                 let interest = Interest { worker: self.worker, change: change.clone() };
@@ -592,6 +571,11 @@ impl Core {
         }
         self.connections.touch(key);
     }
+}
+
+/// Where in a message that has been lent this payload stands, if it is worth keeping the whole.
+fn part_of(lent: &Shared, payload: &[u8]) -> Option<std::ops::Range<usize>> {
+    (payload.len() >= lent.len() / 2).then(|| lent.range_of(payload)).flatten()
 }
 
 const BACKPRESSURE: &str = "too slow: max_backpressure is reached";

@@ -42,12 +42,17 @@ pub(super) struct Lent {
 impl Deflation {
     pub(super) fn new(config: CompressionConfig) -> Self {
         Self {
-            deflaters: Deflaters::default(),
+            deflaters: Deflaters::new(config.memory_level),
             inflaters: None,
             histories: Vec::new(),
             config,
             prepared: None,
         }
+    }
+
+    /// How often a message was compressed, to its advantage or not.
+    pub(super) fn compressions(&self) -> u64 {
+        self.deflaters.uses()
     }
 
     /// A connection has been opened with this agreement.
@@ -177,7 +182,7 @@ impl Core {
         let Some(payload) = deflaters.deflate(message, window_bits, level, before) else {
             return self.send_with_care(key, opcode, true, message);
         };
-        let status = self.admit(key, ws::framed_length(payload.len()), opcode);
+        let status = self.admit(key, ws::framed_length(payload.len()), opcode, true);
         if status.is_accepted()
             && let Some(outbox) = self.connections.outbox(key)
         {

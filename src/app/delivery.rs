@@ -1,11 +1,11 @@
 //! [`Delivery`]: brings published messages to their subscribers, within their limits.
 
-use std::{ops::Range, rc::Rc};
+use std::{ops::Range, rc::Rc, time::Duration};
 
 use super::{Dropped, Stats, WebSocketConfig};
 use crate::{
-    base::{Key, Outbox, Shared},
-    conn::Connections,
+    base::{Key, Outbox, Shared, Tick},
+    conn::{Connection, Connections},
     pubsub::{Batch, Segment, Sink},
     reactor::Reactor,
 };
@@ -115,6 +115,10 @@ impl<W: Way> Sink for Delivery<'_, W> {
         let (compression, is_fragmenting) = (connection.compression, connection.is_fragmenting);
         let is_blocked = connection.is_blocked();
         let config = &self.configs[usize::from(connection.route)];
+        let limit = match connection.is_open() {
+            true => self.way.queue_limit(config, is_blocked),
+            false => stream_limit(connection, config, self.connections.now()),
+        };
         // RFC 6455 §5.4: no message stands between the fragments of another.
         if is_fragmenting {
             let (messages, bytes) = (batch.message_count() as u64, batch.len() as u64);
@@ -128,7 +132,6 @@ impl<W: Way> Sink for Delivery<'_, W> {
             connection.compression.make_void();
         }
         let queued = self.connections.buffered_bytes(owner);
-        let limit = self.way.queue_limit(config, is_blocked);
         let has_room = queued.saturating_add(batch.len()) <= limit;
         if !(has_room || queued == 0 && batch.message_count() == 1) {
             return self.deliver_some(owner, batch, limit);
@@ -174,6 +177,13 @@ impl<R: Reactor> Way for Now<'_, R> {
     }
 }
 
+/// Bytes that may be queued for an event stream. Since more would close it, being behind is not
+/// enough: a client is slow if it has taken nothing for a while of what it was refused.
+fn stream_limit(connection: &Connection, config: &WebSocketConfig, now: Tick) -> usize {
+    let is_slow = connection.is_blocked() && now >= connection.heard.after(STREAM_PATIENCE);
+    config.queue_limit(is_slow)
+}
+
 /// Queues a part of a shared buffer: by reference if it is large, else as a copy beside others.
 pub(super) fn append_shared(outbox: &mut Outbox, bytes: &Shared, range: Range<usize>) {
     if range.len() < COPY_BELOW {
@@ -183,6 +193,8 @@ pub(super) fn append_shared(outbox: &mut Outbox, bytes: &Shared, range: Range<us
     }
 }
 
+/// How long an event stream may take nothing before it is held to its limit.
+const STREAM_PATIENCE: Duration = Duration::from_secs(1);
 /// A reference costs a slow peer's memory more than a copy of so few bytes, and its send more
 /// than a contiguous one.
 const COPY_BELOW: usize = 2 << 10;

@@ -6,7 +6,12 @@
 
 use std::time::Duration;
 
-use crate::base::Shared;
+use super::Core;
+use crate::{
+    base::{Key, Shared},
+    pubsub::{self, Audience, Framed, Variant},
+    ws::{self, Message},
+};
 
 /// One server-sent event.
 ///
@@ -171,6 +176,44 @@ fn append_line(bytes: &mut Vec<u8>, field: &str, value: &str) {
     bytes.extend_from_slice(b": ");
     bytes.extend_from_slice(value.as_bytes());
     bytes.push(b'\n');
+}
+
+impl Core {
+    /// Publishes an event to every worker: its data to WebSockets, all of it to event streams.
+    pub(super) fn publish_event(&mut self, topic: &[u8], event: &Event<'_>) -> bool {
+        let framed = |core: &mut Self, audience: &Audience| {
+            let framed = Framed::plain(ws::frame(Message::Text(event.data())));
+            core.with_forms(framed, audience).with(Variant::EVENT_STREAM, event.frame())
+        };
+        self.publish_framed(None, topic, framed)
+    }
+
+    /// Subscribes an event stream.
+    pub(super) fn subscribe_stream(
+        &mut self,
+        key: Key,
+        topics: &[String],
+    ) -> Result<(), pubsub::Error> {
+        let Some(connection) = self.connections.get_mut(key) else { return Ok(()) };
+        let id = self.topics.add(key, Variant::EVENT_STREAM)?;
+        connection.subscriber = Some(id);
+        connection.route = self.event_route;
+        let result = topics.iter().try_for_each(|topic| {
+            self.with_topics(|topics, sink| topics.subscribe(id, topic.as_bytes(), sink)).map(drop)
+        });
+        self.tell_interest();
+        result
+    }
+
+    /// Frames a message for event streams too, if there are any.
+    pub(super) fn with_event_form(&self, framed: Framed, audience: &Audience) -> Framed {
+        let streams = audience.subscribers[Variant::EVENT_STREAM.index()];
+        if streams == 0 || framed.has(Variant::EVENT_STREAM) {
+            return framed;
+        }
+        let form = frame_as_event(framed.form(Variant::PLAIN));
+        framed.with(Variant::EVENT_STREAM, form)
+    }
 }
 
 #[cfg(test)]

@@ -10,15 +10,15 @@ use slab::Slab;
 use super::{Context, Core, Remote, Request, Responder, Response, SocketId, upgrade::Ticket};
 use crate::{
     base::Key,
-    http::{BodySize, Coding, Date, ResponseError, ResponseWriter},
+    http::{BodySize, Coding, Date, ResponseError, ResponseWriter, Trailers},
 };
 
 /// What an application does with the requests of one route, if their bodies or those of its
 /// responses are to be handled in pieces.
 ///
 /// Each worker has a handler of its own. Calls for one exchange are in the order of events:
-/// `request`, pieces of `body`, `end`, and `writable` in between. It is over when the response is
-/// complete; if the client goes before, `aborted` is called.
+/// `request`, pieces of `body`, perhaps `trailers`, `end`, and `writable` in between. It is over
+/// when the response is complete; if the client goes before, `aborted` is called.
 ///
 /// ```
 /// use sockeye::{App, HttpExchange, HttpHandler, Reply, Request, Response};
@@ -56,6 +56,12 @@ pub trait HttpHandler: 'static {
         None
     }
 
+    /// Whether a body has to announce its length: if it comes in chunks, it is answered with 411.
+    /// For handlers that hand bodies on to something that wants to know.
+    fn requires_length(&self) -> bool {
+        false
+    }
+
     /// The head of a request has arrived.
     fn request(&mut self, request: &Request<'_>) -> Reply<Self::Data>;
 
@@ -63,6 +69,11 @@ pub trait HttpHandler: 'static {
     /// client, [`pause`](HttpExchange::pause).
     fn body(&mut self, exchange: &mut HttpExchange<'_, Self::Data>, piece: &[u8]) {
         let _ = (exchange, piece);
+    }
+
+    /// The fields behind a body in chunks have arrived, if it has any.
+    fn trailers(&mut self, exchange: &mut HttpExchange<'_, Self::Data>, trailers: Trailers<'_>) {
+        let _ = (exchange, trailers);
     }
 
     /// The request is complete. Respond now, or begin to, or keep a
@@ -162,7 +173,8 @@ impl<D> HttpExchange<'_, D> {
     /// announced, and has to be kept; without one the body is sent in chunks.
     ///
     /// # Errors
-    /// [`ResponseError`], and nothing has been sent.
+    /// [`ResponseError`], and nothing has been sent. A header beyond
+    /// [`Limits::max_response_header_bytes`](crate::Limits) is one.
     pub fn begin(&mut self, head: &Response, length: Option<u64>) -> Result<(), ResponseError> {
         let Desk { core, date, key, progress, .. } = &mut self.desk;
         if progress.coding.is_some() || progress.is_over || progress.response.is_some() {
@@ -170,6 +182,9 @@ impl<D> HttpExchange<'_, D> {
         }
         let size = length.map_or(BodySize::Unknown, BodySize::Known);
         let Some(connection) = core.connections.get(*key) else { return Ok(()) };
+        if head.header_bytes() > core.limits.max_response_header_bytes {
+            return Err(ResponseError::HeaderTooLong);
+        }
         let exchange = connection.exchange;
         let Some(outbox) = core.connections.outbox(*key) else { return Ok(()) };
         let coding = head.begin(size, &mut ResponseWriter::new(outbox, date, exchange))?;
@@ -288,9 +303,11 @@ fn is_head(core: &Core, key: Key) -> bool {
 /// A handler's route as the worker sees it.
 pub(super) trait Handled {
     fn max_body_bytes(&self) -> Option<u64>;
+    fn requires_length(&self) -> bool;
     /// The response, or where the data of the exchange is.
     fn request(&mut self, request: &Request<'_>) -> Result<usize, Response>;
     fn body(&mut self, desk: Desk<'_>, slot: usize, piece: &[u8]);
+    fn trailers(&mut self, desk: Desk<'_>, slot: usize, trailers: Trailers<'_>);
     fn end(&mut self, desk: Desk<'_>, slot: usize);
     fn writable(&mut self, desk: Desk<'_>, slot: usize);
     fn aborted(&mut self, core: &mut Core, slot: usize);
@@ -325,6 +342,10 @@ impl<H: HttpHandler> Handled for HttpRoute<H> {
         self.handler.max_body_bytes()
     }
 
+    fn requires_length(&self) -> bool {
+        self.handler.requires_length()
+    }
+
     fn request(&mut self, request: &Request<'_>) -> Result<usize, Response> {
         match self.handler.request(request).0 {
             Decision::Respond(response) => Err(response),
@@ -334,6 +355,10 @@ impl<H: HttpHandler> Handled for HttpRoute<H> {
 
     fn body(&mut self, desk: Desk<'_>, slot: usize, piece: &[u8]) {
         self.with(desk, slot, |handler, exchange| handler.body(exchange, piece));
+    }
+
+    fn trailers(&mut self, desk: Desk<'_>, slot: usize, trailers: Trailers<'_>) {
+        self.with(desk, slot, |handler, exchange| handler.trailers(exchange, trailers));
     }
 
     fn end(&mut self, desk: Desk<'_>, slot: usize) {

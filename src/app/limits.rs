@@ -32,16 +32,22 @@ pub struct Limits {
     /// From a request to an answer that comes later; then 503. Default 30 s.
     pub answer_timeout: Duration,
     /// For the peer to answer a close frame, and again for it to close the connection after the
-    /// last byte has left. Default 5 s.
+    /// last byte has left. Begins anew whenever a slow peer takes what waits before that. Default
+    /// 5 s.
     pub close_timeout: Duration,
     /// Bytes of bodies that are being collected, over all connections; who sends more then gets
     /// a 503. Default 256 MiB.
     pub max_collected_bytes: usize,
+    /// Requests of one connection that are answered ahead of its client: further ones wait as the
+    /// bytes they are until the kernel has taken the answers, as they do behind 64 KiB of answers
+    /// and behind an answer that is still to come. Default 256.
+    pub max_pipelined_requests: usize,
     /// Names and values of the header fields of a response; more is a mistake of the application's
     /// and answered with 500. Default 64 KiB.
     pub max_response_header_bytes: usize,
-    /// Bytes that may wait for an event stream whose client does not read; then it is closed, and
-    /// comes back. Default 64 KiB.
+    /// Bytes that may wait for an event stream whose client has taken nothing for a second; then
+    /// it is closed, and comes back. For one that reads, bursts of up to 16 MiB may wait. Default
+    /// 64 KiB.
     pub max_event_backpressure: usize,
     /// Pings and pongs of one WebSocket in a second; those beyond are read in the next second.
     /// Default 1,000.
@@ -66,6 +72,7 @@ impl Default for Limits {
             answer_timeout: Duration::from_secs(30),
             close_timeout: Duration::from_secs(5),
             max_collected_bytes: 256 << 20,
+            max_pipelined_requests: 256,
             max_response_header_bytes: 64 << 10,
             max_event_backpressure: 64 << 10,
             max_control_frames_per_second: 1000,
@@ -84,6 +91,7 @@ impl Limits {
             (self.max_connections_per_address, "max_connections_per_address"),
             (self.max_control_frames_per_second.into(), "max_control_frames_per_second"),
             (self.max_collected_bytes, "max_collected_bytes"),
+            (self.max_pipelined_requests, "max_pipelined_requests"),
             (self.max_event_backpressure, "max_event_backpressure"),
             (self.max_mailbox_bytes, "max_mailbox_bytes"),
             (self.topics.max_subscribers, "topics.max_subscribers"),

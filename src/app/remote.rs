@@ -68,6 +68,8 @@ pub(super) enum Letter {
     Abort { id: SocketId },
     /// Answer a request for a WebSocket.
     Answer { ticket: Ticket, verdict: AnyVerdict },
+    /// There is something to take from the writer of a response.
+    Written { ticket: Ticket },
     /// Call a function of the application.
     Run(Box<dyn FnOnce(&mut Context<'_>) + Send>),
     /// Call a function of the application with the handler of this type.
@@ -255,6 +257,10 @@ impl Remote {
     /// Ends the server: it accepts no more, closes every WebSocket with 1001, answers the requests
     /// it has, and gives all that was sent the time `grace` to leave. Then it drops what is left.
     ///
+    /// A client gets what was sent to it before its close frame, and nothing after that: what is
+    /// published while workers are closing reaches no socket of those that have begun. What one
+    /// thread publishes here before it calls this reaches everyone.
+    ///
     /// A second call can only shorten the time.
     pub fn shutdown(&self, grace: Duration) {
         for worker in self.workers() {
@@ -303,6 +309,7 @@ impl fmt::Debug for Letter {
             Self::Close { .. } => "Close",
             Self::Abort { .. } => "Abort",
             Self::Answer { .. } => "Answer",
+            Self::Written { .. } => "Written",
             Self::Run(_) => "Run",
             Self::RunWith { .. } => "RunWith",
             Self::Shutdown { .. } => "Shutdown",

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, net::SocketAddr};
 
 use super::{Proxies, Remote};
-use crate::http::{self, Parameters, RequestHead};
+use crate::http::{self, Parameters, RequestHead, Trailers};
 
 /// A request, lent from the receive buffer for the time of the call.
 ///
@@ -23,6 +23,7 @@ pub struct Request<'a> {
     pub(super) proxies: Option<&'a Proxies>,
     pub(super) remote: &'a Remote,
     pub(super) worker: u8,
+    pub(super) trailers: Trailers<'a>,
 }
 
 impl<'a> Request<'a> {
@@ -78,6 +79,14 @@ impl<'a> Request<'a> {
     /// All header fields, in their order.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.head.fields().iter()
+    }
+
+    /// The fields behind the body, if it came in chunks and is there as a whole: for pages that get
+    /// the body. A handler of pieces gets them by
+    /// [`HttpHandler::trailers`](crate::HttpHandler::trailers).
+    #[must_use]
+    pub fn trailers(&self) -> Trailers<'a> {
+        self.trailers
     }
 
     /// The host and port that the request is for.

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{BodySource, EventStream, Responder};
+use super::{BodySource, BodyWriter, EventStream, Responder};
 use crate::http::{BodySize, Coding, ResponseError, ResponseWriter, Status};
 
 /// The answer to a request: status, header fields, and a body that is there as a whole, or made
@@ -28,6 +28,7 @@ pub struct Response {
 pub(super) enum Body {
     Bytes(Cow<'static, [u8]>),
     Source(BodySize, Box<dyn BodySource>),
+    Written(BodySize, Box<dyn FnOnce(BodyWriter) + Send>),
     Events(Box<EventStream>),
     /// Another page is to answer.
     Pass,
@@ -106,6 +107,39 @@ impl Response {
         self
     }
 
+    /// The same with a body that is written from any thread: when the head has been sent, `start`
+    /// gets the [`BodyWriter`]. With a length it is announced, and has to be true; without one the
+    /// body is sent in chunks. Not called if there is no body to send, as for HEAD.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use sockeye::{App, Response, Status, WriteError};
+    ///
+    /// let app = App::new().get("/report", |_| {
+    ///     Response::new(Status::OK).written("text/csv", None, |writer| {
+    ///         thread::spawn(move || {
+    ///             for row in 0..1_000_000 {
+    ///                 writer.write_blocking(format!("{row}\n").as_bytes())?;
+    ///             }
+    ///             writer.end();
+    ///             Ok::<(), WriteError>(())
+    ///         });
+    ///     })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn written(
+        mut self,
+        content_type: &'static str,
+        length: Option<u64>,
+        start: impl FnOnce(BodyWriter) + Send + 'static,
+    ) -> Self {
+        let size = length.map_or(BodySize::Unknown, BodySize::Known);
+        self.content_type = Some(content_type);
+        self.body = Body::Written(size, Box::new(start));
+        self
+    }
+
     /// Goes on with server-sent events; see [`EventStream`]. Clients that do not take them in time
     /// are dropped, and come back.
     #[must_use]
@@ -180,7 +214,7 @@ impl Response {
 
     /// A response to a request that failed, with its status as text for a person.
     pub(super) fn of_status(status: Status) -> Self {
-        Self::text(format!("{status}\n")).with_status(status)
+        Self::text(status.to_string()).with_status(status)
     }
 
     /// Writes a response that is there as a whole.

@@ -2,7 +2,8 @@
 //!
 //! Everything here is independent of the reactor. `exchange` answers requests, `active` those that
 //! take longer, `handshake` those for WebSockets; `frames` brings events of WebSockets to their
-//! handlers, `letters` does what other threads ask for, `expiry` what time asks for.
+//! handlers, `written` sends what other threads write, `letters` does what these ask for, `expiry`
+//! what time asks for.
 
 use std::{
     collections::HashMap,
@@ -30,6 +31,7 @@ mod expiry;
 mod frames;
 mod handshake;
 mod letters;
+mod written;
 
 use active::Active;
 pub use audit::Audit;
@@ -178,6 +180,26 @@ impl Service {
         if done < bytes.len() {
             self.keep(key, &bytes[done..]);
         }
+        self.say_farewells();
+    }
+
+    /// Where the next bytes of a large message can be received, and how many.
+    #[inline]
+    pub(super) fn room(&mut self, key: Key) -> Option<(&mut Vec<u8>, usize)> {
+        let connection = self.core.connections.get_mut(key)?;
+        if connection.stashed_bytes() > 0 || !connection.may_decode() {
+            return None;
+        }
+        match &mut connection.protocol {
+            Protocol::WebSocket(decoder) => decoder.room(),
+            _ => None,
+        }
+    }
+
+    /// So many bytes have been received into the room that was given away.
+    pub(super) fn received_in_place(&mut self, key: Key, count: usize) {
+        self.core.stats.bytes_in += count as u64;
+        self.decode_frames(key, &mut []);
         self.say_farewells();
     }
 

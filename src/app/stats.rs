@@ -75,7 +75,8 @@ counters! {
     messages_in,
     /// Bytes received.
     bytes_in,
-    /// Messages sent to WebSockets, published ones among them.
+    /// Messages sent to WebSockets, published ones among them. One in fragments counts with its
+    /// last one.
     messages_out,
     /// Bytes handed to the kernel, or waiting for it.
     bytes_out,
@@ -87,6 +88,8 @@ counters! {
     published,
     /// Times that a published message went to a subscriber.
     deliveries,
+    /// Times that a message was compressed: a published one once for all who subscribe.
+    compressions,
     /// Messages to other workers that their mailboxes had no room for.
     mailbox_refused,
     /// WebSockets closed because of what the peer sent (1002, 1007, 1009).

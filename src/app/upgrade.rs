@@ -146,7 +146,8 @@ impl<D> PendingUpgrade<D> {
         Self { remote, ticket, verdict: None, data: PhantomData }
     }
 
-    /// The id that the socket will have, if it is accepted.
+    /// The id that the socket will have, if it is accepted. If not, it is nobody's for ever: the
+    /// connection ends with the refusal.
     #[must_use]
     pub fn id(&self) -> SocketId {
         self.ticket.id

@@ -11,6 +11,7 @@ use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use super::{
     Service,
+    counted_time::CountedTime,
     delivery::{Delivery, Now},
     remote::Letter,
 };
@@ -31,6 +32,8 @@ pub struct Worker<R: Reactor> {
     resting: Vec<(usize, Duration)>,
     // When a shutdown has to be over.
     over_at: Option<Duration>,
+    // What deadlines of connections are judged by.
+    time: CountedTime,
     unix_time: fn() -> u64,
     // The whole second in which the date was set last.
     dated: Option<u64>,
@@ -51,6 +54,7 @@ impl<R: Reactor> Worker<R> {
             listeners: 0,
             resting: Vec::new(),
             over_at: None,
+            time: CountedTime::default(),
             unix_time,
             dated: None,
             keys: Vec::new(),
@@ -83,7 +87,9 @@ impl<R: Reactor> Worker<R> {
     /// # Errors
     /// If the reactor cannot go on.
     pub fn turn(&mut self, max_wait: Option<Duration>) -> io::Result<bool> {
-        let timeout = match (self.timeout(), max_wait) {
+        let own_timeout = self.timeout();
+        self.time.sleep(self.reactor.now(), own_timeout);
+        let timeout = match (own_timeout, max_wait) {
             (Some(timeout), Some(max_wait)) => Some(timeout.min(max_wait)),
             (timeout, max_wait) => timeout.or(max_wait),
         };
@@ -100,6 +106,9 @@ impl<R: Reactor> Worker<R> {
         // What is left when a shutdown is over is closed with the reactor.
         core.stats.connections = if goes_on { core.connections.len() as u64 } else { 0 };
         core.stats.turns += 1;
+        if let Some(deflation) = &core.deflation {
+            core.stats.compressions = deflation.compressions();
+        }
         core.remote.board(core.worker).publish(&core.stats);
         Ok(goes_on)
     }
@@ -124,12 +133,15 @@ impl<R: Reactor> Worker<R> {
             || !core.resumed.is_empty()
             || core.topics.has_pending()
             || !core.dropped.is_empty()
-            || !self.letters.is_empty();
+            || !self.letters.is_empty()
+            // Those that came while earlier ones waited for room: their wake-up is used up.
+            || !core.remote.letters(core.worker).is_empty();
         if owes_work {
             return Some(Duration::ZERO);
         }
         let now = self.reactor.now();
         let expiry = core.connections.next_expiry().map(|tick| Tick::default().until(tick));
+        let expiry = expiry.map(|counted| self.time.reactor_time(counted));
         let rest = self.resting.iter().map(|(_, until)| *until).min();
         let next = [expiry, rest, self.over_at].into_iter().flatten().min()?;
         Some(next.saturating_sub(now))
@@ -137,7 +149,7 @@ impl<R: Reactor> Worker<R> {
 
     fn begin_turn(&mut self) {
         let now = self.reactor.now();
-        self.service.core.connections.begin_turn(Tick::at(now));
+        self.service.core.connections.begin_turn(Tick::at(self.time.wake(now)));
         if self.dated != Some(now.as_secs()) {
             self.dated = Some(now.as_secs());
             self.service.set_date((self.unix_time)());
@@ -179,6 +191,7 @@ impl<R: Reactor> Worker<R> {
             match completion {
                 Completion::Received { key, bytes } => {
                     self.service.received(key, bytes);
+                    self.receive_in_place(key);
                     self.service.core.connections.uncork(&mut self.reactor);
                 }
                 Completion::Unsent { key, rest, error: None } => {
@@ -190,6 +203,7 @@ impl<R: Reactor> Worker<R> {
                 }
                 Completion::Writable { key } => {
                     self.service.core.connections.writable(&mut self.reactor, key);
+                    self.service.moved(key);
                 }
                 Completion::Accepted { socket, peer, .. } => self.accept(socket, peer),
                 Completion::AcceptFailed { listener, error } => {
@@ -202,6 +216,23 @@ impl<R: Reactor> Worker<R> {
                 // There may be letters that came after those of this turn had been read.
                 Completion::Woken => self.read_letters(),
             }
+        }
+    }
+
+    /// Receives the rest of a large message where it belongs, instead of copying it there from the
+    /// reactor's buffer.
+    #[inline]
+    fn receive_in_place(&mut self, key: Key) {
+        let mut received = 0;
+        while received < MAX_IN_PLACE_BYTES
+            && let Some((place, max)) = self.service.room(key)
+        {
+            let count = self.reactor.receive_into(key, place, max);
+            if count == 0 {
+                break;
+            }
+            self.service.received_in_place(key, count);
+            received += count;
         }
     }
 
@@ -302,5 +333,7 @@ impl<R: Reactor> Drop for Worker<R> {
     }
 }
 
+/// When so much of one connection has been received, it is the others' turn.
+const MAX_IN_PLACE_BYTES: usize = 1 << 20;
 /// How long a listener rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(50);

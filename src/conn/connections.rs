@@ -166,6 +166,10 @@ impl Connections {
         if let Some(connection) = self.slab.get_mut(key).filter(|c| c.stage != Stage::Closed) {
             connection.sent_in_turn = self.turn;
             reactor.send(key, &mut self.cork);
+            // What is that much is sent at once: what arrives next need not be kept for later.
+            if connection.is_full && connection.outbox.is_none() {
+                connection.is_full = reactor.is_blocked(key);
+            }
         }
         self.cork.clear();
     }
@@ -179,9 +183,16 @@ impl Connections {
         if produced < FULL_TURN_BYTES {
             return connection.may_decode().then_some(connection.stage);
         }
-        connection.is_full = true;
-        self.await_settled(key);
+        self.fill(key);
         None
+    }
+
+    /// Enough has been produced for this connection: nothing is decoded until that has settled.
+    pub fn fill(&mut self, key: Key) {
+        if let Some(connection) = self.slab.get_mut(key) {
+            connection.is_full = true;
+            self.await_settled(key);
+        }
     }
 
     /// The cork, if this connection is the corked one and nothing speaks against appending so many

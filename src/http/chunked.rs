@@ -2,7 +2,7 @@
 //!
 //! Strict, since what two readers see differently smuggles requests: sizes are hexadecimal digits
 //! and nothing else, lines end with CRLF, CRLF follows the data. Extensions are skipped, trailers
-//! checked and dropped, and both are bounded, as is the number of small chunks.
+//! checked and handed on, and both are bounded, as is the number of small chunks.
 
 use super::{
     Error, Limits,
@@ -18,7 +18,7 @@ pub(super) struct ChunkDecoder {
     body_bytes: u64,
     // What the chunks cost beyond their data; in the trailer section, its bytes.
     overhead: u32,
-    // Bytes of the line before the chunk.
+    // Bytes of the line before the chunk; in the trailer section, its lines.
     line_bytes: u16,
     phase: Phase,
 }
@@ -44,12 +44,14 @@ enum Phase {
 }
 
 /// What the next bytes of a chunked body are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     /// Data, never empty.
     Data(&'a [u8]),
-    /// The body is over.
-    End,
+    /// Bytes of the trailer section, never none; more of it follows.
+    Trailers(&'a [u8]),
+    /// The body is over; these are the last bytes of its trailer section.
+    End(&'a [u8]),
     /// Nothing yet: all bytes are taken, more are needed.
     More,
 }
@@ -61,17 +63,36 @@ impl ChunkDecoder {
         input: &'a [u8],
         limits: &Limits,
     ) -> Result<(usize, Piece<'a>), Error> {
+        let mut trailers = self.is_in_trailers().then_some(input);
         for (index, byte) in input.iter().enumerate() {
             if self.phase == Phase::Data {
                 let data = self.data(&input[index..]);
                 return Ok((index + data.len(), Piece::Data(data)));
             }
             self.phase = self.step(*byte, limits)?;
+            let done = index + 1;
+            if trailers.is_none() && self.phase == Phase::TrailerStart {
+                trailers = Some(&input[done..]);
+            }
             if self.phase == Phase::Done {
-                return Ok((index + 1, Piece::End));
+                let after = input.len() - done;
+                let trailers = trailers.unwrap_or_default();
+                return Ok((done, Piece::End(&trailers[..trailers.len() - after])));
             }
         }
-        Ok((input.len(), Piece::More))
+        let trailers = trailers.filter(|trailers| !trailers.is_empty());
+        Ok((input.len(), trailers.map_or(Piece::More, Piece::Trailers)))
+    }
+
+    fn is_in_trailers(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::TrailerStart
+                | Phase::TrailerName
+                | Phase::TrailerValue
+                | Phase::TrailerLineFeed
+                | Phase::LastLineFeed
+        )
     }
 
     fn data<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
@@ -155,7 +176,7 @@ impl ChunkDecoder {
 
     fn begin_chunk(&mut self, limits: &Limits) -> Result<Phase, Error> {
         if self.remaining == 0 {
-            self.overhead = 0;
+            (self.overhead, self.line_bytes) = (0, 0);
             return Ok(Phase::TrailerStart);
         }
         self.body_bytes += self.remaining;
@@ -182,12 +203,18 @@ impl ChunkDecoder {
             (Phase::TrailerName, b':') => Phase::TrailerValue,
             (Phase::TrailerValue, b'\r') => Phase::TrailerLineFeed,
             (Phase::TrailerValue, byte) if is_field_value_byte(byte) => Phase::TrailerValue,
-            (Phase::TrailerLineFeed, b'\n') => Phase::TrailerStart,
+            (Phase::TrailerLineFeed, b'\n') => {
+                self.line_bytes += 1;
+                Phase::TrailerStart
+            }
             _ => return Err(Error::Trailer),
         };
         self.overhead += 1;
         if self.overhead > limits.max_trailer_bytes {
             return Err(Error::TrailerTooLong);
+        }
+        if usize::from(self.line_bytes) > limits.max_field_count {
+            return Err(Error::TooManyFields);
         }
         Ok(phase)
     }
@@ -206,6 +233,7 @@ mod tests {
         let by = |size: usize| {
             let mut decoder = ChunkDecoder::default();
             let (mut data, mut done) = (Vec::new(), 0);
+            let mut trailers = Vec::new();
             for piece in bytes.chunks(size) {
                 let mut rest = piece;
                 while !rest.is_empty() {
@@ -213,7 +241,13 @@ mod tests {
                     (done, rest) = (done + consumed, &rest[consumed..]);
                     match piece {
                         Piece::Data(piece) => data.extend_from_slice(piece),
-                        Piece::End => return Ok((data, Some(done))),
+                        Piece::Trailers(piece) => trailers.extend_from_slice(piece),
+                        Piece::End(piece) => {
+                            trailers.extend_from_slice(piece);
+                            assert!(bytes[..done].ends_with(&trailers));
+                            assert!(bytes[..done - trailers.len()].ends_with(b"0\r\n"));
+                            return Ok((data, Some(done)));
+                        }
                         Piece::More => assert!(rest.is_empty()),
                     }
                 }
@@ -275,5 +309,8 @@ mod tests {
         let limits = Limits { max_trailer_bytes: 12, ..Limits::default() };
         assert!(decode(b"0\r\nA: b\r\nC: d\r\n\r\n", &limits).is_ok());
         assert_eq!(decode(b"0\r\nA: b\r\nC: de\r\n", &limits), Err(Error::TrailerTooLong));
+        let limits = Limits { max_field_count: 2, ..Limits::default() };
+        assert!(decode(b"0\r\nA: b\r\nC: d\r\n\r\n", &limits).is_ok());
+        assert_eq!(decode(b"0\r\nA:\r\nC:\r\nD:\r\n", &limits), Err(Error::TooManyFields));
     }
 }

@@ -5,16 +5,16 @@
 //! memory. Owns RFC 9112 §2.2 and §6.
 
 use super::{
-    BodyLength, Error, HeaderSlots, Limits, RequestHead,
+    BodyLength, Error, HeaderSlots, Limits, RequestHead, Trailers,
     chunked::{ChunkDecoder, Piece},
     head_buffer::{HeadBuffer, Side},
 };
 
 /// Reads requests.
 ///
-/// Each request is one [`Event::Request`], any number of [`Event::Body`], and one [`Event::End`],
-/// also if it has no body. Call [`Decoder::next`] with what it has not consumed until it returns no
-/// event; then all input is consumed.
+/// Each request is one [`Event::Request`], any number of [`Event::Body`], perhaps
+/// [`Event::Trailers`], and one [`Event::End`], also if it has no body. Call [`Decoder::next`] with
+/// what it has not consumed until it returns no event; then all input is consumed.
 ///
 /// To drain a body nobody wants, drop its pieces until `End`. To wait for a slow handler before the
 /// next pipelined request, stop calling. After answering `101` or a fault, or when the connection
@@ -32,6 +32,7 @@ use super::{
 ///     match step.event {
 ///         Some(Event::Request(head)) => seen.push(format!("{} {}", head.method(), head.path())),
 ///         Some(Event::Body(piece)) => seen.push(format!("{} bytes", piece.len())),
+///         Some(Event::Trailers(_)) => seen.push("trailers".into()),
 ///         Some(Event::End) => seen.push("end".into()),
 ///         None => break,
 ///     }
@@ -41,7 +42,7 @@ use super::{
 /// ```
 #[derive(Debug, Default)]
 pub struct Decoder {
-    // Invariant: holds bytes only of a head that is incomplete or just lent.
+    // Invariant: holds bytes only of a head or trailer section that is incomplete or just lent.
     buffer: HeadBuffer,
     state: State,
 }
@@ -65,6 +66,8 @@ pub enum Event<'a> {
     Request(RequestHead<'a>),
     /// The next bytes of the body, never none, without the coding they came in.
     Body(&'a [u8]),
+    /// The fields behind a body in chunks, if there are any.
+    Trailers(Trailers<'a>),
     /// The request is complete.
     End,
 }
@@ -112,11 +115,16 @@ impl Decoder {
             }
             State::Known { .. } | State::Chunked(_) => {
                 buffer.free_complete();
-                let step = state.next_body(input, limits);
-                if let Err(error) = step {
-                    *state = State::Failed(error);
+                match state.next_piece(input, limits) {
+                    Ok((consumed, piece)) => {
+                        let event = state.event_of(piece, buffer);
+                        Ok(Step { consumed, event, rest: &[] })
+                    }
+                    Err(error) => {
+                        *state = State::Failed(error);
+                        Err(error)
+                    }
                 }
-                step
             }
             State::Failed(error) => Err(*error),
         }
@@ -174,8 +182,12 @@ impl State {
         }
     }
 
-    fn next_body<'a>(&mut self, input: &'a [u8], limits: &Limits) -> Result<Step<'a>, Error> {
-        let (consumed, piece) = match self {
+    fn next_piece<'a>(
+        &mut self,
+        input: &'a [u8],
+        limits: &Limits,
+    ) -> Result<(usize, Piece<'a>), Error> {
+        Ok(match self {
             Self::Known { remaining } => {
                 let length =
                     usize::try_from(*remaining).map_or(input.len(), |r| r.min(input.len()));
@@ -188,16 +200,27 @@ impl State {
             }
             Self::Chunked(chunks) => chunks.next(input, limits)?,
             Self::Head | Self::End | Self::Failed(_) => (0, Piece::More),
-        };
-        let event = match piece {
+        })
+    }
+
+    fn event_of<'a>(&mut self, piece: Piece<'a>, buffer: &'a mut HeadBuffer) -> Option<Event<'a>> {
+        match piece {
             Piece::Data(data) => Some(Event::Body(data)),
             Piece::More => None,
-            Piece::End => {
+            Piece::Trailers(piece) => {
+                buffer.gather(piece, false);
+                None
+            }
+            Piece::End(piece) if buffer.kept_bytes() + piece.len() > EMPTY_LINE_BYTES => {
+                *self = Self::End;
+                Some(Event::Trailers(Trailers::of(buffer.gather(piece, true))))
+            }
+            Piece::End(_) => {
+                *buffer = HeadBuffer::default();
                 *self = Self::Head;
                 Some(Event::End)
             }
-        };
-        Ok(Step { consumed, event, rest: &[] })
+        }
     }
 }
 
@@ -213,6 +236,9 @@ fn next_head<'a>(
     let head = RequestHead::parse(bytes, slots, limits)?;
     Ok(Step { consumed, event: Some(Event::Request(head)), rest: &input[consumed..] })
 }
+
+/// A trailer section without fields.
+const EMPTY_LINE_BYTES: usize = 2;
 
 const _: () = assert!(size_of::<Decoder>() <= 32);
 
@@ -253,6 +279,17 @@ pub(super) mod tests {
                         assert!(!data.is_empty());
                         body.extend_from_slice(data);
                     }
+                    Some(Event::Trailers(trailers)) => {
+                        let fields = trailers.iter().map(|(name, value)| {
+                            format!("({name} {})", String::from_utf8_lossy(value))
+                        });
+                        if !body.is_empty() {
+                            words.push(format!("[{}]", String::from_utf8_lossy(&body)));
+                            body.clear();
+                        }
+                        words.extend(fields);
+                        assert!(decoder.is_at_end() && !decoder.is_idle());
+                    }
                     Some(Event::End) => {
                         if !body.is_empty() {
                             words.push(format!("[{}]", String::from_utf8_lossy(&body)));
@@ -272,9 +309,9 @@ pub(super) mod tests {
     const STREAM: &[u8] = b"\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n\
         POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody\
         POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
-        2;x=y\r\nch\r\n4\r\nunks\r\n0\r\nT: u\r\n\r\n\
+        2;x=y\r\nch\r\n4\r\nunks\r\n0\r\nT: u\r\nHost: i\r\nV:\r\n\r\n\
         GET /d HTTP/1.0\r\n\r\n";
-    const MEANING: &str = "GET /a . POST /b [body] . POST /c [chunks] . GET /d .";
+    const MEANING: &str = "GET /a . POST /b [body] . POST /c [chunks] (T u) (V ) . GET /d .";
 
     #[test]
     fn every_pair_of_cuts_of_a_stream_means_the_same() {

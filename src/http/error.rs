@@ -44,6 +44,8 @@ pub enum Error {
     TwoLengths,
     /// A Transfer-Encoding whose last coding is not chunked, or in HTTP/1.0.
     TransferEncoding,
+    /// A body without Content-Length, where one is required.
+    LengthRequired,
     /// A transfer coding other than chunked.
     UnknownTransferCoding,
     /// An expectation other than 100-continue.
@@ -89,6 +91,7 @@ impl Error {
             | Self::ChunkEnd
             | Self::Trailer => Status::BAD_REQUEST,
             Self::BodyTooLong | Self::ChunkOverhead => Status::CONTENT_TOO_LARGE,
+            Self::LengthRequired => Status::LENGTH_REQUIRED,
             Self::TargetTooLong => Status::URI_TOO_LONG,
             Self::Expectation => Status::EXPECTATION_FAILED,
             Self::HeadTooLong | Self::TooManyFields | Self::TrailerTooLong => {
@@ -121,6 +124,7 @@ impl Error {
             Self::ContentLength => "malformed or repeated Content-Length",
             Self::TwoLengths => "both Content-Length and Transfer-Encoding",
             Self::TransferEncoding => "Transfer-Encoding does not end with chunked",
+            Self::LengthRequired => "no Content-Length",
             Self::UnknownTransferCoding => "transfer coding not implemented",
             Self::Expectation => "unknown expectation",
             Self::BodyTooLong => "body too long",

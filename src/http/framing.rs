@@ -38,7 +38,14 @@ impl Framing {
             // RFC 9112 §6.1: both "ought to be handled as an error".
             Some(_) if seen.transfer_encoding => return Err(Error::TwoLengths),
             Some(value) => content_length(value, limits.max_body_bytes)?,
-            None if seen.transfer_encoding => transfer_encoding(version, fields)?,
+            None if seen.transfer_encoding => {
+                let body = transfer_encoding(version, fields)?;
+                // RFC 9110 §15.5.12: a server may insist on a Content-Length.
+                if limits.requires_length {
+                    return Err(Error::LengthRequired);
+                }
+                body
+            }
             None => BodyLength::None,
         };
         let expects = seen.expect && expects_continue(version, fields)?;
@@ -160,6 +167,8 @@ mod tests {
     use super::*;
     use httparse::Header;
 
+    const CHUNKED: Header<'_> = Header { name: "Transfer-Encoding", value: b"chunked" };
+
     fn decide(version: Version, headers: &[(&str, &str)]) -> Result<Framing, Error> {
         let headers: Vec<Header<'_>> =
             headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
@@ -218,6 +227,10 @@ mod tests {
         assert_eq!(body(&split), Err(Error::UnknownTransferCoding));
         let both = [("Content-Length", "5"), ("Transfer-Encoding", "chunked")];
         assert_eq!(body(&both), Err(Error::TwoLengths));
+        let headers = [Header { name: "Host", value: b"h" }, CHUNKED];
+        let limits = Limits { requires_length: true, ..Limits::default() };
+        let strict = Framing::decide(Version::Http11, &Fields::new(&headers), &limits);
+        assert_eq!(strict, Err(Error::LengthRequired));
         let old = decide(Version::Http10, &[("Transfer-Encoding", "chunked")]);
         assert_eq!(old, Err(Error::TransferEncoding));
     }

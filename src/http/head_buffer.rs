@@ -70,11 +70,30 @@ impl HeadBuffer {
         }
     }
 
+    /// Keeps a piece of a trailer section; with the last one, lends all of it. Its size is for
+    /// others to bound.
+    pub(super) fn gather<'a>(&'a mut self, piece: &'a [u8], is_last: bool) -> &'a [u8] {
+        if self.0.is_none() && is_last {
+            return piece;
+        }
+        let partial = self.0.get_or_insert_with(|| {
+            let search = Search::default();
+            Box::new(Partial { bytes: Vec::new(), search, is_complete: false })
+        });
+        partial.bytes.extend_from_slice(piece);
+        partial.is_complete = is_last;
+        &partial.bytes
+    }
+
     /// Lets go of a head that was lent, if it was kept here.
     pub(super) fn free_complete(&mut self) {
         if self.0.as_ref().is_some_and(|partial| partial.is_complete) {
             self.0 = None;
         }
+    }
+
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |partial| partial.bytes.len())
     }
 
     pub(super) fn is_empty(&self) -> bool {

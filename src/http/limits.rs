@@ -20,7 +20,8 @@ pub struct Limits {
     /// Bytes of request-line and field lines, with the empty line that ends them (431).
     /// Default 16 KiB.
     pub max_head_bytes: usize,
-    /// Field lines of one head (431). Default 100, at most [`HeaderSlots::CAPACITY`].
+    /// Field lines of one head, and of one trailer section (431). Default 100, at most
+    /// [`HeaderSlots::CAPACITY`].
     pub max_field_count: usize,
     /// Bytes of the request target (414). Default 8 KiB.
     pub max_target_bytes: usize,
@@ -34,6 +35,10 @@ pub struct Limits {
     pub max_chunk_overhead_bytes: u32,
     /// Bytes of the trailer section after the last chunk (431). Default 4 KiB.
     pub max_trailer_bytes: u32,
+    /// Whether bodies have to announce their length: those in chunks are refused then (411), as by
+    /// servers whose back ends take none. One route asks for it by
+    /// [`HttpHandler::requires_length`](crate::HttpHandler::requires_length). Default no.
+    pub requires_length: bool,
 }
 
 impl Limits {
@@ -69,6 +74,7 @@ impl Default for Limits {
             max_chunk_line_bytes: 256,
             max_chunk_overhead_bytes: 16 << 10,
             max_trailer_bytes: 4 << 10,
+            requires_length: false,
         }
     }
 }
@@ -123,6 +129,7 @@ mod tests {
         assert_eq!(limits.max_chunk_line_bytes, 256);
         assert_eq!(limits.max_chunk_overhead_bytes, 16_384);
         assert_eq!(limits.max_trailer_bytes, 4_096);
+        assert!(!limits.requires_length);
     }
 
     #[test]

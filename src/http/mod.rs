@@ -34,6 +34,7 @@ mod router;
 mod status;
 mod target;
 mod token;
+mod trailers;
 
 pub use date::Date;
 pub use decoder::{Decoder, Event, Step};
@@ -53,3 +54,4 @@ pub use status::Status;
 pub use target::Target;
 pub(crate) use target::is_host;
 pub(crate) use token::{is_field_value, is_token};
+pub use trailers::Trailers;

@@ -321,6 +321,8 @@ pub enum ResponseError {
     ReservedField,
     /// A body with a status that has none.
     BodyNotAllowed,
+    /// More bytes of names and values than the server is to send.
+    HeaderTooLong,
 }
 
 impl fmt::Display for ResponseError {
@@ -332,6 +334,7 @@ impl fmt::Display for ResponseError {
                 "Content-Length, Transfer-Encoding, Connection, Keep-Alive and Date are written by \
                 the server"
             }
+            Self::HeaderTooLong => "the header exceeds max_response_header_bytes",
             Self::BodyNotAllowed => "responses of status 1xx, 204 and 304 have no body",
         })
     }

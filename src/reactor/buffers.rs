@@ -145,8 +145,9 @@ impl Drop for Region {
 
 /// The buffer group's number.
 pub(super) const GROUP: u16 = 0;
-/// Bytes of a buffer that receives share: as long as the largest single receive.
-const LARGE: u32 = super::MAX_RECEIVE_AHEAD as u32;
+/// Bytes of a buffer that receives share: several of the largest, because one that comes to the
+/// end of a buffer is cut there.
+const LARGE: u32 = 256 << 10;
 /// Bytes of a buffer that one receive has for itself.
 const SMALL: u32 = 16 << 10;
 /// Bytes of all buffers. There is a power of two of each size.

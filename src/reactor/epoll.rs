@@ -77,6 +77,7 @@ enum Source {
 enum Made {
     Unsent { key: Key },
     Writable { key: Key },
+    Ended { key: Key, error: i32 },
     Closed { key: Key },
     Woken,
 }
@@ -191,7 +192,7 @@ impl EpollReactor {
     fn receive(&mut self, key: Key) -> Option<Received> {
         let entry = self.sockets.get_mut(key)?;
         entry.queued = false;
-        if entry.paused || entry.ended {
+        if entry.paused || entry.ended || !entry.readable {
             return None;
         }
         match retry(|| sys::receive(entry.socket.as_raw_fd(), &mut self.buffer)) {
@@ -264,6 +265,10 @@ impl EpollReactor {
                 }
                 // Only now: until the owner knows, it must not overtake what came back to it.
                 std::mem::take(&mut entry.blocked).then_some(Completion::Writable { key })?
+            }
+            Made::Ended { key, error } => {
+                let error = Some(io::Error::from_raw_os_error(error));
+                self.sockets.get_mut(key).map(|_| Completion::Ended { key, error })?
             }
             Made::Closed { key } => Completion::Closed { key },
             Made::Woken => Completion::Woken,
@@ -358,6 +363,33 @@ impl Reactor for EpollReactor {
     fn is_blocked(&mut self, key: Key) -> bool {
         self.make_sends();
         self.sockets.get_mut(key).is_some_and(|entry| !entry.takes_more())
+    }
+
+    fn receive_into(&mut self, key: Key, bytes: &mut Vec<u8>, max: usize) -> usize {
+        let max = max.min(bytes.capacity() - bytes.len());
+        let Some(entry) = self.sockets.get_mut(key) else { return 0 };
+        if max == 0 || !entry.readable || entry.paused || entry.ended {
+            return 0;
+        }
+        match retry(|| sys::receive_behind(entry.socket.as_raw_fd(), bytes, max)) {
+            // The next receive finds the same.
+            Ok(0) => 0,
+            Ok(count) => {
+                entry.readable = count == max || entry.hung_up;
+                count
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                entry.readable = false;
+                0
+            }
+            // The kernel tells it once.
+            Err(error) => {
+                entry.ended = true;
+                let error = error.raw_os_error().unwrap_or(libc::EIO);
+                self.queue.push_back(Made::Ended { key, error });
+                0
+            }
+        }
     }
 
     fn pause(&mut self, key: Key) {

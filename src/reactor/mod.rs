@@ -55,8 +55,9 @@ pub use uring::UringReactor;
 ///    On drop the kernel lets go of all memory before it is freed.
 /// 3. **Counts and wake-ups.** A receive may bring any number of bytes from one on. `wait` may
 ///    return early, and with nothing to tell. After `Writable` the kernel may refuse all the same.
-/// 4. **Order.** The receives of one socket come in the order of its bytes, and its sends leave in
-///    the order in which they were made. Nothing else is ordered.
+/// 4. **Order.** The receives of one socket come in the order of its bytes, those of
+///    `receive_into` included, and its sends leave in the order in which they were made. Nothing
+///    else is ordered.
 /// 5. **Sends settle.** A send is complete when `next` has returned `None` after the next `wait`,
 ///    and if nothing was heard of it until then, the kernel has taken all of it. Otherwise `Unsent`
 ///    brings back what the kernel did not take, of all sends of that socket so far: then nothing
@@ -104,6 +105,13 @@ pub trait Reactor: Sized {
     /// was sent to it so far; its `Unsent` and `Writable` come through `next` all the same. For
     /// whoever sends much to one socket between two waits, and has to stop when the peer is slow.
     fn is_blocked(&mut self, key: Key) -> bool;
+
+    /// Receives what has arrived for a socket straight behind `bytes`: at most `max`, and no more
+    /// than there is room for without moving them. Returns how many.
+    ///
+    /// For whoever is in the middle of something large, and has just been told `Received`. Zero
+    /// means nothing: what there is comes with `next` in any case, the end and errors always.
+    fn receive_into(&mut self, key: Key, bytes: &mut Vec<u8>, max: usize) -> usize;
 
     /// Stops receiving. Idempotent.
     fn pause(&mut self, key: Key);

@@ -409,6 +409,34 @@ impl Reactor for SimReactor {
         self.sockets.get_mut(key).is_some_and(|entry| refuses(entry) && !entry.closing)
     }
 
+    fn receive_into(&mut self, key: Key, bytes: &mut Vec<u8>, max: usize) -> usize {
+        let nothing = self.happens(|faults| faults.spurious_wake);
+        let short = self.happens(|faults| faults.short_read);
+        let max = max.min(bytes.capacity() - bytes.len());
+        let Some(entry) = self.sockets.get_mut(key) else { return 0 };
+        if nothing || entry.paused || entry.ended || entry.closing {
+            return 0;
+        }
+        let mut state = self.network.state();
+        let now = state.now;
+        let available = state.links[entry.socket.link].available(now).min(max);
+        let wanted = match available {
+            0 => return 0,
+            2.. if short => 1 + state.random.below(available - 1),
+            _ => available,
+        };
+        let start = bytes.len();
+        bytes.resize(start + wanted, 0);
+        let link = &mut state.links[entry.socket.link];
+        let count = match link.receive(now, &mut bytes[start..]) {
+            Some(Ok(count)) => count,
+            // The next receive finds the same.
+            Some(Err(_)) | None => 0,
+        };
+        bytes.truncate(start + count);
+        count
+    }
+
     fn pause(&mut self, key: Key) {
         let late = self.happens(|faults| faults.late_pause);
         let Some(entry) = self.sockets.get_mut(key) else { return };

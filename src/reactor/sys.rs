@@ -83,6 +83,21 @@ pub(super) fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     })
 }
 
+/// Receives behind what `bytes` holds, without waiting and without growing it: at most `max`.
+///
+/// # Errors
+/// `WouldBlock` if there is nothing; otherwise see `recv(2)`.
+pub(super) fn receive_behind(socket: RawFd, bytes: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+    let room = bytes.spare_capacity_mut();
+    let length = room.len().min(max);
+    // SAFETY: the room is valid for writes of its length, which is not exceeded.
+    let count =
+        check(unsafe { libc::recv(socket, room.as_mut_ptr().cast(), length, libc::MSG_DONTWAIT) })?;
+    // SAFETY: the kernel has written so many bytes behind the length, inside of the capacity.
+    unsafe { bytes.set_len(bytes.len() + count) };
+    Ok(count)
+}
+
 /// Sends what there is room for, without waiting.
 ///
 /// # Errors

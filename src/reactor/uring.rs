@@ -94,6 +94,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 enum Made {
     Unsent { key: Key },
+    Ended { key: Key, error: i32 },
     Closed { key: Key },
 }
 
@@ -269,6 +270,10 @@ impl UringReactor {
     fn made(&mut self, made: Made) -> Option<Completion<'static, Socket>> {
         match made {
             Made::Closed { key } => Some(Completion::Closed { key }),
+            Made::Ended { key, error } => {
+                let error = Some(io::Error::from_raw_os_error(error));
+                self.sockets.get_mut(key).map(|_| Completion::Ended { key, error })
+            }
             Made::Unsent { key } => {
                 let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
                 Some(Completion::Unsent { key, rest, error })
@@ -331,6 +336,10 @@ impl Reactor for UringReactor {
 
     fn is_blocked(&mut self, key: Key) -> bool {
         self.settle(key) == Room::Refused
+    }
+
+    fn receive_into(&mut self, key: Key, bytes: &mut Vec<u8>, max: usize) -> usize {
+        self.receive_behind(key, bytes, max)
     }
 
     fn pause(&mut self, key: Key) {

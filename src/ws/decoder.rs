@@ -11,7 +11,7 @@ use super::{
     frame::ReceivedHeader,
     partial::{Partial, Released, Taken},
 };
-use crate::simd;
+use crate::{base::Shared, simd};
 
 /// Reads frames and joins them to messages.
 ///
@@ -49,6 +49,15 @@ pub struct Step<'a> {
     pub consumed: usize,
     /// What they were; `None` if more are needed.
     pub event: Option<Event<'a>>,
+    /// What holds the bytes of a large message that arrived in pieces, to send them on uncopied.
+    pub(crate) gathered: Option<&'a Shared>,
+}
+
+impl<'a> Step<'a> {
+    #[inline]
+    fn new(consumed: usize, event: Option<Event<'a>>) -> Self {
+        Self { consumed, event, gathered: None }
+    }
 }
 
 /// What the peer said.
@@ -128,7 +137,7 @@ impl Decoder {
     #[inline]
     fn next_short(input: &mut [u8], length: usize) -> Result<Step<'_>, Error> {
         let [first, _, k0, k1, k2, k3, payload @ ..] = input else {
-            return Ok(Step { consumed: 0, event: None });
+            return Ok(Step::new(0, None));
         };
         let payload = &mut payload[..length];
         simd::mask(payload, [*k0, *k1, *k2, *k3], 0);
@@ -136,7 +145,7 @@ impl Decoder {
             true => Message::Text(simd::from_utf8(payload).map_err(|_| Error::InvalidUtf8)?),
             false => Message::Binary(payload),
         };
-        Ok(Step { consumed: SHORT_HEADER_BYTES + length, event: Some(Event::Message(message)) })
+        Ok(Step::new(SHORT_HEADER_BYTES + length, Some(Event::Message(message))))
     }
 
     /// Whether no frame and no message has begun that is not complete.
@@ -159,6 +168,29 @@ impl Decoder {
         }
     }
 
+    /// Where the next bytes of a long payload may be put, if there is one in progress, and how
+    /// many: they need not go through the input then. The following call of [`Decoder::next`]
+    /// takes what was added, before its input.
+    #[inline]
+    pub(crate) fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        match &mut self.state {
+            State::Partial(partial) => partial.room(),
+            _ => None,
+        }
+    }
+
+    /// Frees what the last event borrowed, as the following call of [`Decoder::next`] would: for
+    /// whoever does not know when that will be.
+    pub(crate) fn let_go(&mut self) {
+        if let State::Partial(partial) = &mut self.state {
+            match partial.release() {
+                Released::All => self.state = State::Rest,
+                Released::Close => self.state = State::Closed,
+                Released::Some => {}
+            }
+        }
+    }
+
     fn next_at_rest<'a>(
         &'a mut self,
         input: &'a mut [u8],
@@ -173,12 +205,12 @@ impl Decoder {
                         if let Event::Close(_) = event {
                             self.state = State::Closed;
                         }
-                        Ok(Step { consumed, event: Some(event) })
+                        Ok(Step::new(consumed, Some(event)))
                     }
                     Err(error) => self.fail(error),
                 }
             }
-            Ok(None) if input.is_empty() => Ok(Step { consumed: 0, event: None }),
+            Ok(None) if input.is_empty() => Ok(Step::new(0, None)),
             Ok(_) => {
                 self.state = State::Partial(Box::default());
                 self.next_elsewhere(input, limits, inflating)
@@ -195,23 +227,13 @@ impl Decoder {
         inflating: Option<&mut Inflating<'_>>,
     ) -> Result<Step<'a>, Error> {
         let length = input.len();
+        self.let_go();
         let partial = match &mut self.state {
-            State::Rest => return Ok(Step { consumed: 0, event: None }),
-            State::Closed => return Ok(Step { consumed: length, event: None }),
+            State::Rest => return self.next_at_rest(input, limits, inflating),
+            State::Closed => return Ok(Step::new(length, None)),
             State::Failed(error) => return Err(*error),
             State::Partial(partial) => partial,
         };
-        match partial.release() {
-            Released::All => {
-                self.state = State::Rest;
-                return self.next_at_rest(input, limits, inflating);
-            }
-            Released::Close => {
-                self.state = State::Closed;
-                return Ok(Step { consumed: length, event: None });
-            }
-            Released::Some => {}
-        }
         let (consumed, taken) = match partial.take(self.role, input, limits, inflating) {
             Ok(taken) => taken,
             Err(error) => return self.fail(error),
@@ -226,12 +248,17 @@ impl Decoder {
                 }
                 Some(event)
             }
-            Taken::Kept => match &self.state {
-                State::Partial(partial) => partial.event(),
-                _ => None,
-            },
+            Taken::Kept => {
+                let State::Partial(partial) = &self.state else {
+                    return Ok(Step::new(consumed, None));
+                };
+                return Ok(Step {
+                    gathered: partial.gathered(),
+                    ..Step::new(consumed, partial.event())
+                });
+            }
         };
-        Ok(Step { consumed, event })
+        Ok(Step::new(consumed, event))
     }
 
     #[cold]

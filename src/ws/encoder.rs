@@ -43,6 +43,12 @@ pub fn append_frame(
     }
 }
 
+/// Appends the header of a server's frame, whose payload is appended by itself.
+pub(crate) fn append_header(outbox: &mut Outbox, fin: bool, opcode: Opcode, payload_length: usize) {
+    let payload_length = payload_length as u64;
+    outbox.append(&FrameHeader { fin, opcode, mask: None, payload_length }.encode());
+}
+
 /// Appends the only frame of a compressed message, with the payload that
 /// [`Deflaters`](super::deflate::Deflaters) made of it (RFC 7692 §6.1).
 pub fn append_deflated(outbox: &mut Outbox, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {

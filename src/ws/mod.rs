@@ -29,6 +29,7 @@ mod partial;
 pub use client::{ClientHandshake, ClientHandshakeError, ClientRequest};
 pub use close::CloseCode;
 pub use decoder::{Decoder, Event, Role, Step};
+pub(crate) use encoder::append_header;
 pub use encoder::{
     append_close, append_deflated, append_frame, frame, frame_deflated, framed_length,
     framed_payload,

@@ -9,7 +9,10 @@ use super::{
     deflate::{Inflater, Inflating},
     frame::{MAX_HEADER_BYTES, Progress, ReceivedHeader, control_event},
 };
-use crate::{base::BLOCK_BYTES, simd::Utf8};
+use crate::{
+    base::{BLOCK_BYTES, Shared},
+    simd::Utf8,
+};
 
 /// A frame or message in progress.
 #[derive(Debug, Default)]
@@ -20,6 +23,9 @@ pub(super) struct Partial {
     // Invariant: holds bytes only while a control frame is in progress or lent.
     control: Vec<u8>,
     lent: Lent,
+    // Where in the message the room begins that was given away. Bytes behind that are payload of
+    // the frame in progress, still masked.
+    room: Option<usize>,
 }
 
 /// What [`Partial::take`] found.
@@ -72,6 +78,8 @@ struct Frame {
 #[derive(Debug)]
 struct Gathering {
     content: Content,
+    // The content of a large message that is complete.
+    gathered: Option<Shared>,
     progress: Progress,
     piecewise: bool,
     inflation: Option<Inflation>,
@@ -102,6 +110,11 @@ impl Partial {
     ) -> Result<(usize, Taken<'i>), Error> {
         let available = input.len();
         let inflates = inflating.is_some();
+        if let Some(start) = self.room.take()
+            && self.take_placed(start)
+        {
+            return Ok((0, Taken::Kept));
+        }
         loop {
             if self.frame.is_none() {
                 let Some((header, used)) = self.read_header(role, input, limits, inflates)? else {
@@ -128,14 +141,54 @@ impl Partial {
         }
     }
 
+    /// Room for the next bytes of the payload in progress, and for how many of them. Not for
+    /// texts, which have to be checked before they are texts, nor for what is not kept as it comes.
+    pub(super) fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let Some(Frame { header, position }) = &self.frame else { return None };
+        let missing = header.payload_length - position;
+        let gathering = self.message.as_mut()?;
+        let is_kept = !gathering.piecewise && gathering.inflation.is_none();
+        let is_worth_it = missing >= MIN_ROOM_BYTES && !gathering.content.is_empty();
+        if header.opcode.is_control() || !is_kept || !is_worth_it {
+            return None;
+        }
+        gathering.content.reserve(1, missing - 1, header.is_single());
+        let Content::Binary(bytes) = &mut gathering.content else { return None };
+        self.room = Some(bytes.len());
+        Some((bytes, missing))
+    }
+
+    /// Takes what was put into the room that began here. Whether the message is complete.
+    fn take_placed(&mut self, start: usize) -> bool {
+        let (Some(frame), Some(gathering)) = (&mut self.frame, &mut self.message) else {
+            return false;
+        };
+        let Content::Binary(bytes) = &mut gathering.content else { return false };
+        let placed = &mut bytes[start..];
+        frame.header.unmask(placed, frame.position);
+        frame.position += placed.len();
+        debug_assert!(frame.position <= frame.header.payload_length, "more than there was room");
+        if frame.position < frame.header.payload_length {
+            return false;
+        }
+        let is_last = frame.header.fin;
+        self.frame = None;
+        if is_last {
+            self.lent = Lent::Message { is_last };
+            gathering.complete(is_last);
+        }
+        is_last
+    }
+
     /// The event that [`Taken::Kept`] announced.
     pub(super) fn event(&self) -> Option<Event<'_>> {
         match (self.lent, &self.message) {
             (Lent::Control(opcode), _) => control_event(opcode, &self.control).ok(),
             (Lent::Message { is_last }, Some(gathering)) => {
-                let message = match &gathering.content {
-                    Content::Text(text, _) => Message::Text(text),
-                    Content::Binary(bytes) => Message::Binary(bytes),
+                let message = match (&gathering.gathered, &gathering.content) {
+                    (Some(bytes), _) => Message::Binary(bytes),
+                    (None, Content::Text(text, _)) => Message::Text(text),
+                    (None, Content::Binary(bytes)) => Message::Binary(bytes),
                 };
                 Some(if gathering.piecewise {
                     Event::Fragment { message, is_last }
@@ -145,6 +198,11 @@ impl Partial {
             }
             _ => None,
         }
+    }
+
+    /// What holds the bytes of the last event, if they are many.
+    pub(super) fn gathered(&self) -> Option<&Shared> {
+        self.message.as_ref()?.gathered.as_ref()
     }
 
     /// Lets go of what the last event borrowed.
@@ -176,7 +234,9 @@ impl Partial {
     pub(super) fn buffer_bytes(&self) -> usize {
         let message = self.message.as_ref().map_or(0, |gathering| match &gathering.content {
             Content::Text(text, _) => text.capacity(),
-            Content::Binary(bytes) => bytes.capacity(),
+            Content::Binary(bytes) => {
+                bytes.capacity() + gathering.gathered.as_ref().map_or(0, |bytes| bytes.len())
+            }
         });
         message + self.control.capacity()
     }
@@ -224,7 +284,8 @@ impl Partial {
                 }
                 None => None,
             };
-            self.message = Some(Gathering { content, progress, piecewise, inflation });
+            let gathered = None;
+            self.message = Some(Gathering { content, gathered, progress, piecewise, inflation });
         }
         if let Some(gathering) = &mut self.message
             && !header.opcode.is_control()
@@ -296,7 +357,10 @@ impl Partial {
             gathering.content.finish()?;
         }
         match taken {
-            Taken::Kept => self.lent = Lent::Message { is_last },
+            Taken::Kept => {
+                self.lent = Lent::Message { is_last };
+                gathering.complete(is_last);
+            }
             Taken::Lent(_) if is_last => self.message = None,
             _ => {}
         }
@@ -321,6 +385,16 @@ impl Partial {
 }
 
 impl Gathering {
+    /// Lets the bytes of a large message be shared, if it is complete now.
+    fn complete(&mut self, is_last: bool) {
+        if let Content::Binary(bytes) = &mut self.content
+            && is_last
+            && bytes.len() >= MIN_SHARED_BYTES
+        {
+            self.gathered = Some(std::mem::take(bytes).into());
+        }
+    }
+
     /// Inflates a piece of the payload of a frame, of which the first byte has this position.
     fn inflate(
         &mut self,
@@ -440,5 +514,9 @@ impl Content {
 
 /// Memory grows to four times what has arrived and this, so that most messages get theirs at once.
 const EAGER_BYTES: usize = 16 << 10;
+/// What is shorter is copied sooner than shared.
+const MIN_SHARED_BYTES: usize = 16 << 10;
+/// For less than this a receive of its own costs more than a copy.
+const MIN_ROOM_BYTES: usize = 16 << 10;
 /// What is inflated for one piece of a message that is given away in pieces.
 const DEFLATED_PIECE_BYTES: usize = 1 << 10;

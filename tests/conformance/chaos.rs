@@ -48,6 +48,7 @@ fn run<B: Bed>(driver: &mut Driver<B>, random: &mut SimRandom, first_generation:
             }
             Some((key, ends)) => act(driver, random, *key, ends),
         }
+        driver.gulp = [0, 0, 9, 5_000, 300_000][random.below(5)];
         match random.below(8) {
             0..2 => driver.turn_for(Duration::ZERO),
             2 => driver.wait(Duration::ZERO),

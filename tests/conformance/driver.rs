@@ -31,6 +31,10 @@ pub struct Driver<B: Bed> {
     pub holds_back: bool,
     /// Counts what it receives, and does not keep it.
     pub forgets: bool,
+    /// After each receive asks for so much more, straight into a buffer with as much room.
+    pub gulp: usize,
+    /// What came in that way.
+    pub gulped: usize,
 }
 
 /// What is known of one socket.
@@ -65,6 +69,8 @@ impl<B: Bed> Driver<B> {
             echoes: false,
             holds_back: false,
             forgets: false,
+            gulp: 0,
+            gulped: 0,
         }
     }
 
@@ -211,6 +217,26 @@ impl<B: Bed> Driver<B> {
         assert_same(&got, expected);
     }
 
+    /// Receives more of a socket without a completion.
+    fn gulp(&mut self, key: Key) {
+        // With less room than may be received, and with more.
+        let room = self.gulp - self.gulp / 3;
+        let mut bytes = Vec::with_capacity(room);
+        bytes.extend_from_slice(b"before");
+        let (place, capacity) = (bytes.as_ptr(), bytes.capacity());
+        for max in [1, self.gulp / 2, self.gulp] {
+            let before = bytes.len();
+            let count = self.bed.reactor().receive_into(key, &mut bytes, max);
+            assert!(count <= max && bytes.len() == before + count, "rule 3: {count} of {max}");
+        }
+        assert!((bytes.as_ptr(), bytes.capacity()) == (place, capacity), "the bytes were moved");
+        assert_eq!(&bytes[..6], b"before");
+        self.gulped += bytes.len() - 6;
+        let seen = live(&mut self.sockets, key);
+        assert!(bytes.len() == 6 || seen.ended.is_none() && !seen.paused && !seen.closing);
+        seen.received.extend_from_slice(&bytes[6..]);
+    }
+
     /// One completion. False: there is none.
     pub fn note_next(&mut self) -> bool {
         let Some(completion) = self.bed.reactor().next() else { return false };
@@ -238,6 +264,8 @@ impl<B: Bed> Driver<B> {
                     let mut reply = Outbox::default();
                     reply.append(bytes);
                     self.send_outbox(key, reply);
+                } else if self.gulp > 0 {
+                    self.gulp(key);
                 }
             }
             Completion::Ended { key, error } => {

@@ -196,7 +196,7 @@ pub fn unix_sockets<B: Backend>(config: &Config) {
     // A file that is no socket is nobody's to take over.
     std::fs::write(&path, b"precious").unwrap();
     let error = Listener::bind(&address, 16).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     std::fs::remove_file(&path).unwrap();
 }

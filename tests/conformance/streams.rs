@@ -55,6 +55,38 @@ pub fn a_large_transfer_is_received_in_order<B: Bed>(driver: &mut Driver<B>) {
     assert_same(&driver.sockets[&key(0)].received, &all);
 }
 
+pub fn what_is_received_straight_into_a_place_is_in_order_too<B: Bed>(driver: &mut Driver<B>) {
+    let mut peer = driver.open(key(0));
+    let all = pattern(0, 8 * B::MEBIBYTE);
+    let mut written = 0;
+    for turn in 0.. {
+        driver.gulp = [0, 9, 20_000, 100_000, 1 << 20][turn % 5];
+        written += peer.write(&all[written..]);
+        if written == all.len() {
+            break;
+        }
+        driver.turn();
+    }
+    peer.shutdown();
+    driver.until_ended(key(0));
+    assert_eq!(driver.sockets[&key(0)].ended, Some(None));
+    assert_same(&driver.sockets[&key(0)].received, &all);
+    assert!(driver.gulped > 0 || !B::RECEIVES_INTO, "nothing came that way");
+}
+
+pub fn nothing_is_received_into_a_place_without_room<B: Bed>(driver: &mut Driver<B>) {
+    let mut peer = driver.open(key(0));
+    driver.write_all(&mut peer, &pattern(0, 200_000));
+    driver.until_received(key(0), 1);
+    let mut full = Vec::new();
+    assert_eq!(driver.bed.reactor().receive_into(key(0), &mut full, 100), 0);
+    full.reserve(100);
+    assert_eq!(driver.bed.reactor().receive_into(key(0), &mut full, 0), 0);
+    assert_eq!(driver.bed.reactor().receive_into(key(9), &mut full, 100), 0, "nobody's");
+    driver.until_received(key(0), 200_000);
+    assert_same(&driver.sockets[&key(0)].received, &pattern(0, 200_000));
+}
+
 pub fn connections_do_not_mix<B: Bed>(driver: &mut Driver<B>) {
     driver.echoes = true;
     let mut peers: Vec<_> = (0..50).map(|n| driver.open(key(n))).collect();

@@ -3,6 +3,9 @@
 
 use std::iter;
 
+mod extensions;
+#[path = "../../src/http/grammar/rules.rs"]
+mod grammar;
 mod mailbox;
 mod parsers;
 mod topics;
@@ -15,8 +18,10 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("frames", parsers::frames),
     ("deflated", parsers::deflated),
+    ("extensions", extensions::extensions),
     ("handshake", parsers::handshake),
     ("requests", parsers::requests),
+    ("heads", parsers::heads),
     ("chunked", parsers::chunked),
     ("responses", parsers::responses),
     ("topics", topics::topics),

@@ -9,7 +9,7 @@ use sockeye::{
     },
 };
 
-use super::{Choices, cuts};
+use super::{Choices, cuts, grammar};
 
 /// What a stream of frames means: events, pieces of one message joined, and the fault at its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -179,6 +179,13 @@ fn transcript(pieces: &[&[u8]], limits: &http::Limits) -> Vec<String> {
                     assert!(!data.is_empty());
                     body.extend_from_slice(data);
                 }
+                Some(http::Event::Trailers(trailers)) => {
+                    let fields: Vec<_> = trailers.iter().collect();
+                    assert!(fields.len() <= limits.max_field_count);
+                    assert!(trailers.first("content-length").is_none());
+                    words.push(format!("trailers {fields:?}"));
+                    assert!(decoder.is_at_end());
+                }
                 Some(http::Event::End) => {
                     assert!(body.len() as u64 <= limits.max_body_bytes);
                     words.push(format!("end {:?}", std::mem::take(&mut body)));
@@ -234,6 +241,25 @@ fn requests_with(data: &[u8], before: &[u8]) {
 /// Requests, one after the other.
 pub fn requests(data: &[u8]) {
     requests_with(data, b"");
+}
+
+/// One head: the decoder accepts it if and only if the grammar of the RFCs does.
+pub fn heads(data: &[u8]) {
+    // Below the limits of size, which the grammar does not know.
+    let data = &data[..data.len().min(4096)];
+    let start = if data.starts_with(b"\r\n") { 2 } else { 0 };
+    let end = data[start..].windows(4).position(|four| four == b"\r\n\r\n");
+    let bytes = &data[..end.map_or(data.len(), |end| start + end + 4)];
+    let mut input = bytes.to_vec();
+    let (mut decoder, mut slots) = (http::Decoder::default(), HeaderSlots::new());
+    let step = decoder.next(&mut input, &mut slots, &http::Limits::default());
+    let is_accepted = step.is_ok_and(|step| matches!(step.event, Some(http::Event::Request(_))));
+    let text = String::from_utf8_lossy(bytes);
+    assert_eq!(
+        is_accepted,
+        grammar::is_request_head(bytes),
+        "the decoder and the grammar: {text:?}"
+    );
 }
 
 /// Bodies in the chunked coding.

@@ -162,6 +162,39 @@ fn a_client_that_does_not_read_is_dropped() {
 }
 
 #[test]
+fn a_client_that_reads_gets_a_burst_of_any_size() {
+    on_each_backend(&Limits::default(), app, |address, running| {
+        let mut stream = open_stream(address, "");
+        for (count, length) in [(100, 1000), (3000, 1000), (2, 1 << 20), (3000, 5000)] {
+            let total = count * (length + "data: \n\n".len());
+            let mut reader = stream.try_clone().unwrap();
+            let reading = thread::spawn(move || {
+                let mut bytes = vec![0; total];
+                reader.read_exact(&mut bytes).map(|()| bytes)
+            });
+            // In one turn.
+            let publish = move |context: &mut sockeye::Context<'_>| {
+                let text = "x".repeat(length);
+                for _ in 0..count {
+                    context.publish("news", &*text);
+                }
+            };
+            running.remote().run_on(0, publish).unwrap();
+            let bytes = reading.join().unwrap().expect("all of it arrives");
+            assert!(bytes.ends_with(b"x\n\n"));
+            let stats = running.remote().total_stats();
+            assert_eq!(stats.dropped_messages, 0, "{count} of {length}");
+        }
+        expect_nothing_more(&mut stream, running);
+    });
+}
+
+fn expect_nothing_more(stream: &mut TcpStream, running: &Running) {
+    running.remote().shutdown(Duration::from_secs(5));
+    assert_eq!(rest(stream), "");
+}
+
+#[test]
 fn streams_of_all_workers_hear_what_a_socket_publishes() {
     for backend in [Backend::Epoll, Backend::Uring] {
         let server = Server::new(app).backend(backend).workers(3).listen("127.0.0.1:0");

@@ -546,3 +546,41 @@ fn bodies_being_collected_are_bounded_together() {
         }
     });
 }
+
+/// Begins a response with a header of so many bytes as the query says.
+struct Header;
+
+impl HttpHandler for Header {
+    type Data = usize;
+
+    fn request(&mut self, request: &Request<'_>) -> Reply<usize> {
+        Reply::receive(request.raw_query().map_or(0, |bytes| bytes.parse().unwrap()))
+    }
+
+    fn end(&mut self, exchange: &mut HttpExchange<'_, usize>) {
+        let head = Response::new(Status::OK).header("X-A", "x".repeat(*exchange.data() - 3));
+        match exchange.begin(&head, Some(2)) {
+            Ok(()) => {
+                exchange.write(b"ok");
+                exchange.end();
+            }
+            Err(error) => exchange.respond(Response::text(error.to_string())),
+        }
+    }
+}
+
+#[test]
+fn the_header_of_a_streamed_response_is_bounded() {
+    let limits = Limits { max_response_header_bytes: 1000, ..Limits::default() };
+    let app = || App::new().stream("GET", "/", Header);
+    on_each_backend(&limits, app, |address, _| {
+        let get = |bytes: usize| {
+            let request = format!("GET /?{bytes} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            talk(address, request.as_bytes())
+        };
+        assert!(get(1000).ends_with("\r\n\r\nok"));
+        let refused = get(1001);
+        assert!(refused.ends_with("\r\n\r\nthe header exceeds max_response_header_bytes"));
+        assert!(!refused.contains("X-A"));
+    });
+}

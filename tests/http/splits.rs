@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use sockeye::{App, HttpExchange, HttpHandler, Limits, Reply, Request, Response, Status};
+use sockeye::{App, HttpExchange, HttpHandler, Limits, Reply, Request, Response, Status, Trailers};
 
 use crate::bed::{connect, on_each_backend};
 
-/// Returns a body in the pieces in which it comes.
+/// Returns a body in the pieces in which it comes, and what a trailer says.
 struct Echo;
 
 impl HttpHandler for Echo {
@@ -27,6 +27,10 @@ impl HttpHandler for Echo {
         exchange.write(piece);
     }
 
+    fn trailers(&mut self, exchange: &mut HttpExchange<'_, ()>, trailers: Trailers<'_>) {
+        exchange.write(trailers.first("more").unwrap_or_default().as_bytes());
+    }
+
     fn end(&mut self, exchange: &mut HttpExchange<'_, ()>) {
         exchange.end();
     }
@@ -40,7 +44,12 @@ fn app() -> App {
                 thread::spawn(move || responder.respond(Response::text("later")));
             })
         })
-        .post("/collect", |_, body| Response::text(String::from_utf8_lossy(body).into_owned()))
+        .post("/collect", |request, body| {
+            let trailers = request.trailers();
+            assert!(trailers.first("host").is_none());
+            let more = trailers.first("T").unwrap_or_default();
+            Response::text(format!("{}{more}", String::from_utf8_lossy(body)))
+        })
         .stream("POST", "/echo", Echo)
 }
 
@@ -49,10 +58,10 @@ const STREAM: &str = "GET /now HTTP/1.1\r\nHost: h\r\n\r\n\
     GET /later HTTP/1.1\r\nHost: h\r\n\r\n\
     POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\nhello world\
     POST /collect HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
-    4\r\nhalf\r\n5;a=b\r\n-half\r\n0\r\nT: u\r\n\r\n\
+    4\r\nhalf\r\n5;a=b\r\n-half\r\n0\r\nHost: x\r\nT: trailer\r\n\r\n\
     HEAD /now HTTP/1.1\r\nHost: h\r\n\r\n\
     POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
-    1\r\nh\r\na\r\nello world\r\n0\r\n\r\n\
+    1\r\nh\r\n4\r\nello\r\n0\r\nMore: , you!\r\n\r\n\
     GET /none HTTP/1.1\r\nHost: h\r\n\r\n\
     GET /now HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
@@ -70,6 +79,7 @@ fn any_split_of_a_stream_gives_the_same_responses() {
         peer.write_all(STREAM.as_bytes()).unwrap();
         let whole = answer(&mut peer);
         assert_eq!(whole.matches("HTTP/1.1 200 OK").count(), 8, "{whole}");
+        assert!(whole.contains("half-halftrailer") && whole.contains("hello, you!"), "{whole}");
         let mut seed = 1_u64;
         let mut draw = |below: usize| {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -41,6 +41,7 @@ fn every_case_is_answered_as_it_must_be() {
         max_chunk_line_bytes: 32,
         max_chunk_overhead_bytes: 64,
         max_trailer_bytes: 32,
+        requires_length: false,
     };
     assert!(CASES.len() >= 250, "{}", CASES.len());
     on_each_backend(&Limits { http, ..Limits::default() }, app, |address, _| {

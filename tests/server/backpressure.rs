@@ -20,6 +20,7 @@ scenarios!(
     a_panic_over_what_was_dropped,
     a_close_follows_what_waits,
     a_close_does_not_wait_for_ever,
+    a_close_waits_while_something_moves,
     a_slow_peer_goes_away,
     a_slow_peer_that_says_nothing_idles,
     what_waits_is_limited_exactly,
@@ -389,6 +390,27 @@ fn a_close_does_not_wait_for_ever(on: On) {
     bed.on_worker(0, move |context| context.close(id, CloseCode::NORMAL, "bye"));
     log.wait_for(&bed, "close 1006 unclean the close frame was not answered");
     bed.wait_for_stats("the connection is gone", |stats| stats.connections == 0);
+}
+
+fn a_close_waits_while_something_moves(on: On) {
+    let log = Log::default();
+    let limits = Limits { close_timeout: Duration::from_secs(2), ..Limits::default() };
+    let config = WebSocketConfig { max_backpressure: 32 << 20, ..WebSocketConfig::default() };
+    let bed = on.bed().limits(limits).serve(Puppet::app_with(&log, config));
+    let mut peer = bed.open_narrow("/");
+    // More than the kernel takes, and read for longer than the peer has time to answer a close.
+    let count = if on.is_simulated() { 300 } else { 8000 };
+    peer.text(&format!("send {count} 2000\nclose 1000 bye"));
+    for number in 0..count {
+        assert_eq!(peer.frame().payload, numbered(number, 2000));
+        if number % (count / 50) == 0 {
+            bed.pass(Duration::from_millis(100));
+        }
+    }
+    peer.expect_close(1000, "bye");
+    peer.close(1000, "");
+    peer.expect_goodbye();
+    log.wait_for(&bed, "close 1000 clean");
 }
 
 fn a_slow_peer_goes_away(on: On) {

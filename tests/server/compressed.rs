@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use sockeye::{
-    CompressionConfig, WebSocketConfig,
+    App, CompressionConfig, Compressor, Decompressor, WebSocketConfig,
     ws::{
         Decoder, Event, Limits, Message, Role,
         deflate::{History, Inflaters, Inflating},
@@ -14,7 +14,9 @@ use sockeye::{
 use crate::support::{Bed, Log, On, Peer, Puppet, handshake, scenarios};
 
 scenarios!(
-    sends_and_publishes_alternate;
+    sends_and_publishes_alternate,
+    each_direction_is_agreed_on_by_itself,
+    safari_15_0_to_15_3_gets_none;
     calm:
     some_are_dropped,
 );
@@ -120,6 +122,56 @@ fn sends_and_publishes_alternate(on: On) {
         }
         assert_eq!(reader.read_text(), story(round, 900));
         assert_eq!(reader.read_text(), story(round + 1, 900));
+    }
+}
+
+/// What the server answers to this offer, by a client of this name.
+fn agreed(bed: &Bed, target: &str, offer: &str, user_agent: &str) -> Option<String> {
+    let mut peer = bed.connect();
+    let fields = format!("Sec-WebSocket-Extensions: {offer}\r\nUser-Agent: {user_agent}\r\n");
+    peer.write(&handshake(target, &fields));
+    peer.expect_switch().header("Sec-WebSocket-Extensions").map(str::to_owned)
+}
+
+fn each_direction_is_agreed_on_by_itself(on: On) {
+    let (shared, dedicated) = (CompressionConfig::shared(), CompressionConfig::dedicated());
+    let sends = CompressionConfig { decompressor: Decompressor::Shared, ..dedicated };
+    let receives = CompressionConfig { compressor: Compressor::Shared, ..dedicated };
+    let bed = on.bed().serve(move || {
+        let route = |app: App, path, compression| {
+            let config = WebSocketConfig { compression, ..WebSocketConfig::default() };
+            app.websocket_with(path, config, Puppet::new(&Log::off()))
+        };
+        let app = route(App::new(), "/shared", shared);
+        let app = route(app, "/dedicated", dedicated);
+        route(route(app, "/sends", sends), "/receives", receives)
+    });
+    let server = "permessage-deflate; server_no_context_takeover";
+    let client = "permessage-deflate; client_no_context_takeover";
+    let both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    for (target, offer, expected) in [
+        ("/shared", "permessage-deflate", both),
+        ("/dedicated", "permessage-deflate", "permessage-deflate"),
+        ("/sends", "permessage-deflate", client),
+        ("/receives", "permessage-deflate", server),
+        ("/dedicated", server, server),
+        ("/dedicated", client, client),
+        ("/sends", server, both),
+        ("/receives", client, both),
+    ] {
+        let answer = agreed(&bed, target, offer, "none");
+        assert_eq!(answer.as_deref(), Some(expected), "{target} to {offer}");
+    }
+}
+
+fn safari_15_0_to_15_3_gets_none(on: On) {
+    let bed = serve(on, &Log::default());
+    let browser = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, \
+        like Gecko)";
+    for (version, is_broken) in [("15.0", true), ("15.3", true), ("15.4", false), ("14.1", false)] {
+        let name = format!("{browser} Version/{version} Safari/605.1.15");
+        let answer = agreed(&bed, "/", "permessage-deflate", &name);
+        assert_eq!(answer.is_none(), is_broken, "Safari {version}: {answer:?}");
     }
 }
 

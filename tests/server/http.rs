@@ -1,8 +1,13 @@
 //! Requests and responses around the WebSockets: routing, keep-alive, limits and deadlines.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use sockeye::{App, HttpLimits, Limits, Response, Status};
+use sockeye::{
+    App, HttpExchange, HttpHandler, HttpLimits, Limits, Reply, Request, Response, Status,
+};
 
 use crate::support::{Bed, End, ON_PURPOSE, On, Puppet, get, handshake, scenarios};
 
@@ -24,6 +29,8 @@ scenarios!(
     keep_alive_has_an_end,
     the_client_ends_its_direction_and_reads_on,
     a_flood_of_requests,
+    pipelined_requests_leave_others_their_turn,
+    a_length_may_be_required,
 );
 
 fn app() -> App {
@@ -345,5 +352,96 @@ fn a_flood_of_requests(on: On) {
     assert!(bed.stats().requests < count as u64);
     for _ in 0..count {
         assert_eq!(peer.response().body.len(), 10_000);
+    }
+}
+
+fn pipelined_requests_leave_others_their_turn(on: On) {
+    let order = Arc::new(Mutex::new(String::new()));
+    let log = Arc::clone(&order);
+    let app = move || {
+        let log = Arc::clone(&log);
+        App::new().get("/:name", move |request| {
+            let name = request.raw_parameter("name").unwrap_or_default().to_owned();
+            log.lock().unwrap().push_str(&name);
+            Response::text(name)
+        })
+    };
+    let limits = Limits { max_pipelined_requests: 3, ..Limits::default() };
+    let bed = on.bed().limits(limits).serve(app);
+    let mut peers = [("a", bed.connect()), ("b", bed.connect())];
+    // A body that nobody wants goes with its request.
+    let post = "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nxyz";
+    for (name, peer) in &mut peers {
+        peer.write(&[get(&format!("/{name}"), "").repeat(6), post.into()].concat());
+        peer.write(&get(&format!("/{name}"), "").repeat(4));
+    }
+    for (name, peer) in &mut peers {
+        for number in 0..11 {
+            let response = peer.response();
+            let is_post = number == 6;
+            assert_eq!(response.status, if is_post { 405 } else { 200 });
+            assert!(is_post || response.text() == *name);
+        }
+    }
+    let order = order.lock().unwrap();
+    assert_eq!(order.len(), 20);
+    if on == On::Sim {
+        assert_eq!(*order, "aaabbbaaabbbaabbaabb");
+    }
+}
+
+/// Counts what it gets, if it knows beforehand how much that is.
+struct Known;
+
+impl HttpHandler for Known {
+    type Data = usize;
+
+    fn requires_length(&self) -> bool {
+        true
+    }
+
+    fn request(&mut self, _: &Request<'_>) -> Reply<usize> {
+        Reply::receive(0)
+    }
+
+    fn body(&mut self, exchange: &mut HttpExchange<'_, usize>, piece: &[u8]) {
+        *exchange.data() += piece.len();
+    }
+
+    fn end(&mut self, exchange: &mut HttpExchange<'_, usize>) {
+        let count = exchange.data().to_string();
+        exchange.respond(Response::text(count));
+    }
+}
+
+fn a_length_may_be_required(on: On) {
+    let chunked = |path: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked");
+        (head + "\r\n\r\n2\r\nhi\r\n0\r\n\r\n").into_bytes()
+    };
+    let known = b"POST /known HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
+    let app = || {
+        let length = |_: &Request<'_>, body: &[u8]| Response::text(body.len().to_string());
+        App::new().stream("POST", "/known", Known).post("/any", length)
+    };
+    for requires_length in [false, true] {
+        let http = HttpLimits { requires_length, ..HttpLimits::default() };
+        let bed = on.bed().limits(Limits { http, ..Limits::default() }).serve(app);
+        let mut peer = bed.connect();
+        peer.write(known);
+        assert_eq!(peer.response().text(), "2");
+        peer.write(b"POST /known HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(peer.response().text(), "0", "no body has a length");
+        // Where the next request begins is not looked for.
+        for (path, is_refused) in [("/any", requires_length), ("/known", true)] {
+            let mut peer = bed.connect();
+            peer.write(&chunked(path));
+            let response = peer.response();
+            assert_eq!(response.status, if is_refused { 411 } else { 200 });
+            if is_refused {
+                assert_eq!(response.header("Connection"), Some("close"));
+                peer.expect_end(End::Fin);
+            }
+        }
     }
 }

@@ -156,7 +156,7 @@ fn a_path_that_is_taken() {
     std::fs::create_dir_all(&folder).unwrap();
     let path = format!("unix:{}", folder.join("socket").display());
     let running = Server::new(app).listen(&*path).workers(2).start().unwrap();
-    expect_words(&error_of(Server::new(app).listen(&*path)), &["another process"]);
+    expect_words(&error_of(Server::new(app).listen(&*path)), &["another path"]);
     drop(running);
     // What a server that has ended left there is in nobody's way.
     drop(Server::new(app).listen(&*path).start().unwrap());

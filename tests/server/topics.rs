@@ -410,6 +410,8 @@ fn fragments_are_not_interrupted(on: On) {
     a.expect_text("after");
     a.text("fragment last whole");
     expect_fragments(&mut a, &["whole"]);
+    // The reply to `subscribe`, three messages in fragments, and one that is whole.
+    bed.wait_for_stats("messages count, not fragments", |stats| stats.messages_out == 5);
 }
 
 fn settle_on(bed: &Bed, log: &Log, line: &str) {

@@ -366,7 +366,8 @@ impl Book {
     ) {
         let limit = self.limit_of(number);
         let bytes = framed_length(payload.len());
-        let is_data = first & 0x08 == 0;
+        // FIN is set, and it is no control frame.
+        let is_message = first & 0x88 == 0x80;
         self.note(|| format!("  {first:#x} {} to c{number}: {status:?}", text(&payload)));
         let is_uncertain = self.is_uncertain(number);
         let socket = &mut self.sockets[number];
@@ -381,7 +382,7 @@ impl Book {
                         format!("c{number}: {bytes} bytes queued, {buffered} buffered")
                     });
                 }
-                self.counts[worker].messages_out += u64::from(is_data);
+                self.counts[worker].messages_out += u64::from(is_message);
                 self.expect(number, source, first, payload, Need::Must);
             }
             SendStatus::Dropped => {

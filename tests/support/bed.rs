@@ -179,9 +179,42 @@ impl Bed {
         self.remote().total_stats()
     }
 
+    /// What incomplete messages hold; `None` where nobody can look inside.
+    pub(crate) fn incomplete_bytes(&self) -> Option<usize> {
+        let Inside::Sim(sim) = &*self.inside else { return None };
+        let workers = sim.workers.borrow();
+        let held = workers.iter().flatten().map(|worker| worker.service().audit().incomplete_bytes);
+        Some(held.sum())
+    }
+
     /// Lets time pass.
     pub(crate) fn pass(&self, time: Duration) {
         self.inside.pass(time);
+    }
+
+    /// Lets time pass in which no worker does anything, but for what it has begun.
+    pub(crate) fn hold_up(&self, time: Duration, meanwhile: impl FnOnce()) {
+        match &*self.inside {
+            Inside::Real(running) => {
+                let remote = running.remote();
+                let (begun, has_begun) = mpsc::channel();
+                for worker in 0..remote.worker_count() {
+                    let begun = begun.clone();
+                    let hold = move |_: &mut Context<'_>| {
+                        let _ = begun.send(());
+                        thread::sleep(time);
+                    };
+                    remote.run_on(worker, hold).unwrap();
+                    has_begun.recv().unwrap();
+                }
+                meanwhile();
+                thread::sleep(time);
+            }
+            Inside::Sim(sim) => {
+                meanwhile();
+                sim.network.advance(time);
+            }
+        }
     }
 
     /// Waits until something is the case.

@@ -22,6 +22,7 @@ use sockeye::{
 mod bed;
 mod log;
 mod peer;
+pub(crate) mod process;
 mod puppet;
 mod wire;
 

@@ -7,6 +7,7 @@
 //! Handling     ├── handler ───┴── handler ──────────────────────────────▶ over
 //! Later        ├── thrown away ┴─────────────── answered ──▶ any, or over
 //! Sending      ├── thrown away ┴── piece by piece, as the client takes it ──▶ over
+//! Written      ├── thrown away ┴── as another thread writes it ──▶ over
 //! Handshake    ├─────────────── answered ──▶ WebSocket, or over
 //! ```
 //!
@@ -24,10 +25,11 @@ use super::{
     exchange::{Phase, note_panic, request_of},
     handshake::Handshake,
     site_of,
+    written::Written,
 };
 use crate::{
     app::{
-        BodySource, EventStream, Responder, Response, SocketId,
+        BodySource, EventStream, Request, Responder, Response, SocketId,
         event::HEARTBEAT,
         http_handler::{Desk, Handled, MAX_BUFFERED_BYTES, Progress},
         page::Page,
@@ -36,7 +38,7 @@ use crate::{
     },
     base::Key,
     conn::Stage,
-    http::{self, BodySize, Coding, HeaderSlots, RequestHead, ResponseWriter, Status},
+    http::{self, BodySize, Coding, HeaderSlots, RequestHead, ResponseWriter, Status, Trailers},
 };
 
 /// An exchange that is under way.
@@ -61,18 +63,21 @@ pub(super) enum State {
     Later,
     /// The response is on its way.
     Sending(Sending),
+    /// The response is written by another thread.
+    Written(Written),
     /// The response goes on with events.
     Events { heartbeat: Duration },
 }
 
-/// A body in the making, and the head before it.
-#[derive(Debug)]
+/// A body in the making, the head before it, and the trailer section behind it.
+#[derive(Debug, Default)]
 pub(super) struct Collected {
     pub(super) page: u16,
     // How many pages have passed the request on.
     pub(super) skip: usize,
     pub(super) head: Box<[u8]>,
     pub(super) body: Vec<u8>,
+    pub(super) trailers: Box<[u8]>,
 }
 
 /// An exchange of a handler.
@@ -89,6 +94,21 @@ pub(super) struct Sending {
     coding: Coding,
     // What is left of an announced length.
     remaining: u64,
+}
+
+impl Active {
+    /// Whether this is the exchange of the ticket, and not a later one.
+    pub(super) fn is(&self, ticket: Ticket) -> bool {
+        self.number == ticket.number
+    }
+
+    pub(super) fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    pub(super) fn into_state(self) -> State {
+        self.state
+    }
 }
 
 impl Handling {
@@ -156,6 +176,17 @@ impl Service {
         }
     }
 
+    /// The fields behind a body have arrived.
+    pub(super) fn trailers(&mut self, key: Key, trailers: Trailers<'_>) {
+        match self.exchanges.get_mut(&key).map(|active| &mut active.state) {
+            Some(State::Collecting(collected)) => collected.trailers = trailers.bytes().into(),
+            Some(State::Handling(_)) => self.with_handler(key, |handler, desk, slot| {
+                handler.trailers(desk, slot, trailers);
+            }),
+            _ => {}
+        }
+    }
+
     /// The request is complete. If its exchange is not over, the next one has to wait.
     pub(super) fn request_complete(&mut self, key: Key) {
         let Some(connection) = self.core.connections.get(key) else { return };
@@ -195,7 +226,7 @@ impl Service {
             connection.has_exchange = false;
         }
         let State::Collecting(collected) = active.state else { return };
-        let Collected { skip, head, body, .. } = collected;
+        let Collected { skip, head, body, trailers, .. } = collected;
         self.collected_bytes -= body.len();
         let limits = http::Limits { max_body_bytes: u64::MAX, ..self.core.limits.http };
         let mut slots = HeaderSlots::new();
@@ -211,6 +242,7 @@ impl Service {
                 }
             };
             let request = request_of(&self.core, key, &head, found.parameters);
+            let request = Request { trailers: Trailers::of(&trailers), ..request };
             let response = match &mut self.pages[usize::from(*found.value)] {
                 Page::Collecting { answer, .. } => {
                     catch_unwind(AssertUnwindSafe(|| answer(&request, &body)))
@@ -274,6 +306,7 @@ impl Service {
                 }
             }
             Body::Source(size, source) => self.begin_sending(key, head, size, source),
+            Body::Written(size, start) => self.begin_written(key, head, size, start),
             Body::Events(stream) => self.begin_events(key, head, &stream),
         }
     }
@@ -298,7 +331,7 @@ impl Service {
     }
 
     /// Writes the head of a response whose body follows; if that is not possible, a 500.
-    fn begin_response(
+    pub(super) fn begin_response(
         &mut self,
         key: Key,
         head: &Response,
@@ -381,6 +414,8 @@ impl Service {
         match self.exchanges.get_mut(&key).map(|active| &mut active.state) {
             Some(State::Sending(_)) if room == 0 => self.core.connections.await_settled(key),
             Some(State::Sending(_)) => self.send_piece(key, room),
+            Some(State::Written(_)) if room == 0 => self.core.connections.await_settled(key),
+            Some(State::Written(_)) => self.send_written(key, room),
             Some(State::Handling(handling)) if handling.progress.wants_room && room > 0 => {
                 handling.progress.wants_room = false;
                 self.with_handler(key, |handler, desk, slot| handler.writable(desk, slot));
@@ -485,21 +520,6 @@ impl Service {
         self.respond(key, response);
     }
 
-    fn judge_handshake(&mut self, key: Key, verdict: AnyVerdict) {
-        let Some(active) = self.exchanges.remove(&key) else { return };
-        let State::Handshake(handshake) = active.state else { return };
-        let answer = self.routes[usize::from(handshake.route)].judge(verdict);
-        let idle = self.deadline(Phase::Idle);
-        if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.has_exchange = false;
-            connection.stage = Stage::Http;
-            connection.deadline = idle;
-            self.core.connections.wake_at(key, idle);
-        }
-        self.answer(key, handshake, Some(answer));
-        self.core.resumed.push(key);
-    }
-
     /// Time has run out for a request that is complete.
     pub(super) fn expire_answer(&mut self, key: Key) {
         let timeout = self.core.limits.keep_alive_timeout;
@@ -510,7 +530,7 @@ impl Service {
                 let heartbeat = *heartbeat;
                 return self.keep_events_alive(key, heartbeat);
             }
-            State::Sending(_) => true,
+            State::Sending(_) | State::Written(_) => true,
             State::Handling(handling) => handling.progress.coding.is_some(),
             State::Handshake(_) | State::Later | State::Collecting(_) => false,
         };
@@ -549,7 +569,7 @@ impl Service {
                 }
                 progress.coding.is_some()
             }
-            State::Sending(_) | State::Events { .. } => true,
+            State::Sending(_) | State::Written(_) | State::Events { .. } => true,
             State::Collecting(collected) => {
                 self.collected_bytes -= collected.body.len();
                 false

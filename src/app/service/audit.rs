@@ -1,7 +1,7 @@
 //! [`Audit`]: what a worker holds, for tests that want to see all of it given back.
 
 use super::Service;
-use crate::app::Stats;
+use crate::{app::Stats, conn::Protocol};
 
 /// How much of everything a worker holds. All counts are zero when every peer has gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Audit {
     pub has_timers: bool,
     /// Bytes gathered for a connection, and not sent.
     pub corked_bytes: usize,
+    /// What frames and messages of WebSockets hold that are not complete, in bytes.
+    pub incomplete_bytes: usize,
     /// Exchanges under way: bodies, and answers that come later.
     pub waiting: usize,
     /// Sockets that handlers keep data for.
@@ -35,11 +37,17 @@ impl Service {
         let outgoing: usize = core.outgoing.iter().map(Vec::len).sum();
         let untold = core.farewells.len() + core.dropped.len() + core.resumed.len();
         let unsettled = usize::from(core.connections.is_awaiting());
+        let incomplete =
+            core.connections.keys().filter_map(|key| match &core.connections.get(key)?.protocol {
+                Protocol::WebSocket(decoder) => Some(decoder.held_bytes()),
+                _ => None,
+            });
         let undelivered = usize::from(core.topics.has_pending());
         Audit {
             connections: core.connections.len(),
             has_timers: core.connections.next_expiry().is_some(),
             corked_bytes: core.connections.corked_bytes(),
+            incomplete_bytes: incomplete.sum(),
             waiting: self.exchanges.len(),
             socket_data: self.routes.iter().map(|route| route.data_count()).sum(),
             subscribers: core.topics.len(),

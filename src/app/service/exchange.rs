@@ -14,7 +14,7 @@ use crate::{
     conn::{Protocol, Stage},
     http::{
         self, BodyLength, Event, HeaderSlots, NoMatch, Parameters, RequestHead, ResponseWriter,
-        Status,
+        Status, Trailers,
     },
     ws::{self, Opening},
 };
@@ -68,13 +68,14 @@ impl Service {
                     }
                 }
                 Some(Event::Body(piece)) => self.body(key, piece),
+                Some(Event::Trailers(trailers)) => self.trailers(key, trailers),
                 Some(Event::End) => {
                     limits.max_body_bytes = u64::MAX;
                     self.request_complete(key);
                 }
             }
             match self.core.connections.get(key).map(|connection| connection.stage) {
-                Some(Stage::Http) if self.core.goes_on(key).is_some() => {}
+                Some(Stage::Http) if self.goes_on(key, count) => {}
                 Some(Stage::Http | Stage::Answering) => break,
                 Some(Stage::WebSocket) => return done,
                 _ => return input.len(),
@@ -90,6 +91,16 @@ impl Service {
             }
         }
         done
+    }
+
+    /// Whether more may be decoded, after so many requests in one go.
+    #[inline]
+    fn goes_on(&mut self, key: Key, count: usize) -> bool {
+        if count < self.core.limits.max_pipelined_requests {
+            return self.core.goes_on(key).is_some();
+        }
+        self.core.connections.fill(key);
+        false
     }
 
     pub(super) fn deadline(&self, phase: Phase) -> Tick {
@@ -192,6 +203,13 @@ impl Service {
                 self.set_keep_alive(key, keep_alive);
                 self.respond_unless_passed(key, response, Asked::Body)
             }
+            // RFC 9110 §15.5.12.
+            Page::Streaming(handler)
+                if handler.requires_length() && head.body() == BodyLength::Chunked =>
+            {
+                self.fault(key, Status::LENGTH_REQUIRED);
+                Asked::Done
+            }
             Page::Streaming(handler) => {
                 match catch_unwind(AssertUnwindSafe(|| handler.request(&request))) {
                     Ok(Ok(slot)) => self.receive(key, head, number, slot, rest.is_empty()),
@@ -227,7 +245,7 @@ impl Service {
         (page, skip): (u16, usize),
         is_awaited: bool,
     ) {
-        let collected = Collected { page, skip, head: head.bytes().into(), body: Vec::new() };
+        let collected = Collected { page, skip, head: head.bytes().into(), ..Collected::default() };
         self.begin_exchange(key, State::Collecting(collected));
         self.invite_body(key, head, is_awaited);
     }
@@ -378,6 +396,7 @@ pub(super) fn request_of<'a>(
         proxies: core.proxies.as_ref(),
         remote: &core.remote,
         worker: core.worker,
+        trailers: Trailers::default(),
     }
 }
 

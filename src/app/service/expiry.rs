@@ -26,6 +26,16 @@ impl Service {
         self.say_farewells();
     }
 
+    /// What waited for this peer moves. Until its end has reached it, it cannot answer that.
+    pub(in crate::app) fn moved(&mut self, key: Key) {
+        let deadline = self.core.connections.now().after(self.core.limits.close_timeout);
+        if let Some(connection) = self.core.connections.get_mut(key)
+            && matches!(connection.stage, Stage::Closing | Stage::Ending)
+        {
+            connection.deadline = deadline;
+        }
+    }
+
     fn expire_request(&mut self, key: Key) {
         let now = self.core.connections.now();
         let Some(connection) = self.core.connections.get_mut(key) else { return };

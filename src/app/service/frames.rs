@@ -41,13 +41,21 @@ impl Service {
             let Some(event) = step.event else { break true };
             // After our close frame only the peer's is of interest (RFC 6455 §1.4).
             if stage == Stage::WebSocket {
+                if let Some(gathered) = step.gathered {
+                    self.core.lent = Some(gathered.clone());
+                }
                 self.event(route, at, event);
+                self.core.lent = None;
             } else if let Event::Close(status) = event {
                 self.core.peer_closed(key, status);
             }
             match self.core.goes_on(key) {
                 Some(now) => stage = now,
-                None => break self.core.connections.get(key).is_some_and(Connection::is_decoded),
+                None => {
+                    // Who has been sent a large message may be silent for long.
+                    decoder.let_go();
+                    break self.core.connections.get(key).is_some_and(Connection::is_decoded);
+                }
             }
         };
         if let (Some(lent), Some(deflation)) = (lent, &mut self.core.deflation) {

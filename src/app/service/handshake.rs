@@ -8,11 +8,15 @@ use std::{
 use super::{
     Place, Service,
     active::State,
-    exchange::{note_panic, request_of},
+    exchange::{Phase, note_panic, request_of},
     site_of,
 };
 use crate::{
-    app::{Compressor, Response, endpoint::Answer, upgrade::Ticket},
+    app::{
+        Compressor, Response,
+        endpoint::Answer,
+        upgrade::{AnyVerdict, Ticket},
+    },
     base::Key,
     conn::{Compression, Protocol, Stage},
     http::{RequestHead, Status},
@@ -127,6 +131,27 @@ impl Service {
         self.call(key, route, |endpoint, core| endpoint.open(core, at));
     }
 
+    /// The answer that a client has waited for.
+    pub(super) fn judge_handshake(&mut self, key: Key, verdict: AnyVerdict) {
+        let Some(active) = self.exchanges.remove(&key) else { return };
+        let State::Handshake(handshake) = active.into_state() else { return };
+        let answer = self.routes[usize::from(handshake.route)].judge(verdict);
+        let idle = self.deadline(Phase::Idle);
+        if let Some(connection) = self.core.connections.get_mut(key) {
+            connection.has_exchange = false;
+            connection.stage = Stage::Http;
+            connection.deadline = idle;
+            self.core.connections.wake_at(key, idle);
+        }
+        // Who has the id of a socket that was not to be must not reach the next one: so there is
+        // none on this connection.
+        if !matches!(answer, Answer::Accept { .. }) {
+            self.set_keep_alive(key, false);
+        }
+        self.answer(key, handshake, Some(answer));
+        self.core.resumed.push(key);
+    }
+
     fn wait_for_verdict(
         &mut self,
         key: Key,
@@ -147,7 +172,7 @@ impl Service {
 pub(super) fn refusal(error: ws::HandshakeError) -> Response {
     let fields = error.fields().iter();
     let status = error.status();
-    let text = format!("{status}: {error}\n");
+    let text = format!("{status}: {error}");
     fields.fold(Response::text(text).with_status(status), |response, (name, value)| {
         response.header(*name, std::str::from_utf8(value).unwrap_or_default())
     })

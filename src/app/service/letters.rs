@@ -29,6 +29,7 @@ impl Service {
                     log::error!(worker = self.core.worker; "dropping a socket's data panicked");
                 }
             }
+            Letter::Written { ticket } => self.written(ticket),
             Letter::Run(function) => self.run(|_, context| function(context)),
             Letter::RunWith { handler, function } => self.run(|routes, context| {
                 let mut handlers = routes.iter_mut().map(|route| route.handler());

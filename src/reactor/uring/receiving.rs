@@ -8,7 +8,11 @@ use std::{io, os::fd::AsRawFd};
 
 use io_uring::{cqueue, types};
 
-use super::{super::buffers::Piece, Operation, UringReactor, ring::Reaped};
+use super::{
+    super::{buffers::Piece, sys, unsent::retry},
+    Made, Operation, UringReactor,
+    ring::Reaped,
+};
 use crate::base::Key;
 
 /// What a completion of a receive comes to.
@@ -47,6 +51,28 @@ impl UringReactor {
             self.arm_receive(key);
         }
         (self.starved, self.served) = (starved, served);
+    }
+
+    /// Receives by a system call of its own, between two receives of the ring: then there is
+    /// nothing on its way that would have to come first.
+    pub(super) fn receive_behind(&mut self, key: Key, bytes: &mut Vec<u8>, max: usize) -> usize {
+        let max = max.min(bytes.capacity() - bytes.len());
+        let Some(entry) = self.sockets.get_mut(key) else { return 0 };
+        let is_between = !entry.receiving && entry.wanted && !entry.ended && !entry.closing;
+        if max == 0 || !is_between {
+            return 0;
+        }
+        match retry(|| sys::receive_behind(entry.socket.as_raw_fd(), bytes, max)) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            // The kernel tells it once.
+            Err(error) => {
+                entry.ended = true;
+                let error = error.raw_os_error().unwrap_or(libc::EIO);
+                self.queue.push_back(Made::Ended { key, error });
+                0
+            }
+        }
     }
 
     #[allow(clippy::cast_sign_loss, reason = "checked")]

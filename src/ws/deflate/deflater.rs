@@ -8,7 +8,8 @@ use super::{TAIL, WINDOW_BITS};
 
 /// Deflates messages for any number of connections, one after the other.
 ///
-/// There is one compressor for each size of window that is in use: about 270 KiB for the largest.
+/// There is one compressor for each size of window that is in use. `perf/README.md` has what they
+/// take.
 ///
 /// ```
 /// use sockeye::ws::deflate::Deflaters;
@@ -17,8 +18,9 @@ use super::{TAIL, WINDOW_BITS};
 /// assert!(deflaters.deflate(&text, 15, 1, b"").is_some_and(|deflated| deflated.len() < 10));
 /// assert_eq!(deflaters.deflate(b"short", 15, 1, b""), None); // It would become longer.
 /// ```
-#[derive(Default)]
 pub struct Deflaters {
+    memory_level: u8,
+    uses: u64,
     // By the bits of their windows, from 9 on.
     compressors: [Option<Compressor>; 7],
     // Where the output goes. Its length is its capacity, so that it is cleared once only.
@@ -31,6 +33,20 @@ struct Compressor {
 }
 
 impl Deflaters {
+    /// Those with compressors of this memory level, from 1 to 9: how many bytes of a message they
+    /// can look at before they have to end a block.
+    #[must_use]
+    pub fn new(memory_level: u8) -> Self {
+        let memory_level = memory_level.clamp(1, 9);
+        Self { memory_level, uses: 0, compressors: [const { None }; 7], output: Vec::new() }
+    }
+
+    /// How often a compressor was put to work.
+    #[must_use]
+    pub fn uses(&self) -> u64 {
+        self.uses
+    }
+
     /// The payload of a frame with RSV1 that carries this message (RFC 7692 §7.2.1), made with a
     /// window of this size. `history` is what was said before, if it may be referred to.
     ///
@@ -44,7 +60,9 @@ impl Deflaters {
     ) -> Option<&[u8]> {
         let index = usize::from(window_bits.checked_sub(*WINDOW_BITS.start())?);
         let place = self.compressors.get_mut(index)?;
-        let compressor = place.get_or_insert_with(|| Compressor::new(window_bits, level));
+        let memory_level = self.memory_level;
+        let compressor =
+            place.get_or_insert_with(|| Compressor::new(window_bits, level, memory_level));
         compressor.begin(level, history)?;
         // With room for whatever it becomes, so that each stream comes to its end: a compressor
         // that is stopped amid its output cannot be relied on to forget that when it is reset.
@@ -55,6 +73,7 @@ impl Deflaters {
         if self.output.len() < room {
             self.output.resize(room.next_power_of_two().max(MIN_OUTPUT_BYTES), 0);
         }
+        self.uses += 1;
         let deflate = &mut compressor.deflate;
         let status = deflate.compress(message, &mut self.output, DeflateFlush::SyncFlush);
         let length = usize::try_from(deflate.total_out()).unwrap_or(usize::MAX);
@@ -72,11 +91,12 @@ impl Deflaters {
 }
 
 impl Compressor {
-    fn new(window_bits: u8, level: u8) -> Self {
+    fn new(window_bits: u8, level: u8, memory_level: u8) -> Self {
         let config = DeflateConfig {
             level: level.into(),
             // Negative for deflate without a header.
             window_bits: -i32::from(window_bits),
+            mem_level: memory_level.into(),
             ..DeflateConfig::default()
         };
         Self { deflate: Deflate::new_with_config(config), level }
@@ -96,6 +116,12 @@ impl Compressor {
     }
 }
 
+impl Default for Deflaters {
+    fn default() -> Self {
+        Self::new(DEFAULT_MEMORY_LEVEL)
+    }
+}
+
 impl fmt::Debug for Deflaters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.compressors.iter().flatten().count();
@@ -103,6 +129,8 @@ impl fmt::Debug for Deflaters {
     }
 }
 
+/// What zlib takes by itself, too.
+const DEFAULT_MEMORY_LEVEL: u8 = 8;
 /// What a flush takes beyond the bound of what is flushed.
 const SPARE_BYTES: usize = 16;
 const MIN_OUTPUT_BYTES: usize = 4 << 10;

@@ -321,12 +321,13 @@ proptest! {
     fn messages_arrive(
         messages in prop::collection::vec((text(), any::<bool>(), 1..=9_u8), 1..8),
         bits in 9..=15_u8,
+        memory_level in 1..=9_u8,
         takes_over in any::<bool>(),
         piecewise in any::<bool>(),
         fragment in 1..3000_usize,
         cut in 1..4000_usize,
     ) {
-        let mut deflaters = Deflaters::default();
+        let mut deflaters = Deflaters::new(memory_level);
         let mut said = takes_over.then(|| History::new(bits));
         let mut outbox = Outbox::default();
         let mut expected = Vec::new();

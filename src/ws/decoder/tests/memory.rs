@@ -57,6 +57,54 @@ fn memory_follows_what_has_arrived() {
 }
 
 #[test]
+fn room_follows_what_has_arrived() {
+    let mut decoder = Decoder::new(Role::Client);
+    let mut header = [0x82, 127, 0, 0, 0, 0, 0x01, 0, 0, 0];
+    feed(&mut decoder, &mut header);
+    assert!(decoder.room().is_none(), "for a declared length alone");
+    let mut received = 1;
+    feed(&mut decoder, &mut [7]);
+    while let Some((place, max)) = decoder.room() {
+        assert_eq!(max, (16 << 20) - received);
+        let count = max.min(place.capacity() - place.len()).min(60_000);
+        assert!(count > 0);
+        place.resize(place.len() + count, 7);
+        received += count;
+        let held = decoder.held_bytes();
+        assert!(held >= received && held <= bound(received), "{held} of {received}");
+        if received < 16 << 20 {
+            feed(&mut decoder, &mut []);
+        }
+        if (16 << 20) - received < 16 << 10 {
+            break;
+        }
+    }
+    let mut rest = vec![7; (16 << 20) - received];
+    let mut step = decoder.next(&mut [], &LIMITS).expect("no fault");
+    if step.event.is_none() {
+        step = decoder.next(&mut rest, &LIMITS).expect("no fault");
+    }
+    assert!(matches!(step.event, Some(Event::Message(m)) if m.as_bytes() == vec![7; 16 << 20]));
+    assert!(decoder.held_bytes() >= 16 << 20);
+    decoder.let_go();
+    assert_eq!(decoder.held_bytes(), 0, "freed without another call");
+}
+
+#[test]
+fn what_is_shared_outlives_the_decoder() {
+    let mut decoder = Decoder::new(Role::Client);
+    let mut bytes = [&[0x82, 126, 0x60, 0][..], &[9; 0x6000]].concat();
+    let (first, second) = bytes.split_at_mut(100);
+    feed(&mut decoder, first);
+    let step = decoder.next(second, &LIMITS).expect("no fault");
+    let shared = step.gathered.cloned().expect("a large message in pieces");
+    let Some(Event::Message(message)) = step.event else { panic!("no message") };
+    assert_eq!(shared.range_of(message.as_bytes()), Some(0..0x6000));
+    drop(decoder);
+    assert_eq!(*shared, [9; 0x6000]);
+}
+
+#[test]
 fn small_messages_get_what_they_need_at_once() {
     let mut decoder = Decoder::new(Role::Client);
     feed(&mut decoder, &mut b"\x82\x7e\x20\x00".to_vec());

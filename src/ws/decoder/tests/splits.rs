@@ -119,7 +119,10 @@ fn stream(role: Role, acts: &[Act]) -> (Vec<u8>, String) {
 }
 
 fn bytes_of(outbox: &Outbox) -> Vec<u8> {
-    outbox.contiguous().expect("short enough").to_vec()
+    let mut slices = [std::io::IoSlice::new(&[]); 64];
+    let count = outbox.slices(&mut slices);
+    assert_eq!(count, outbox.piece_count());
+    slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect()
 }
 
 fn split<'b>(bytes: &'b [u8], cuts: &[prop::sample::Index]) -> Vec<&'b [u8]> {
@@ -263,4 +266,74 @@ fn arrives(role: Role, limits: &Limits, bytes: &[u8], piece: usize, message: Mes
         }
     }
     assert_eq!(count, 1);
+}
+
+/// What a long message means when so many bytes of each round go through the input, and then so
+/// many as fit are put where they belong.
+fn put_past_the_input(
+    limits: &Limits,
+    bytes: &[u8],
+    through: usize,
+    past: usize,
+) -> (String, usize) {
+    let mut decoder = Decoder::new(Role::Server);
+    let mut words = Words::default();
+    let (mut rest, mut put) = (bytes, 0);
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(through.min(rest.len()));
+        rest = later;
+        let mut input = now.to_vec();
+        let mut done = 0;
+        loop {
+            let step = decoder.next(&mut input[done..], limits).expect("a good stream");
+            done += step.consumed;
+            if let Some(event) = step.event {
+                assert!(step.gathered.is_none_or(|shared| match event {
+                    Event::Message(Message::Binary(bytes)) => shared.range_of(bytes).is_some(),
+                    _ => false,
+                }));
+                words.add(event);
+                continue;
+            }
+            assert_eq!(done, input.len());
+            let Some((place, max)) = decoder.room() else { break };
+            let capacity = place.capacity();
+            let count = past.min(max).min(rest.len()).min(capacity - place.len());
+            if count == 0 {
+                break;
+            }
+            place.extend_from_slice(&rest[..count]);
+            assert_eq!(place.capacity(), capacity);
+            (rest, put) = (&rest[count..], put + count);
+        }
+    }
+    (words.end(), put)
+}
+
+#[test]
+fn bytes_put_where_they_belong_mean_the_same() {
+    let long: Vec<u8> = (0..150_000_u32).map(|i| (i * 31 % 251) as u8).collect();
+    let texts = "ä".repeat(30_000);
+    let acts = [
+        Act::Message { is_text: false, fragments: vec![long.clone()], pings: vec![] },
+        Act::Ping(b"between".to_vec()),
+        Act::Message { is_text: true, fragments: vec![texts.into_bytes()], pings: vec![] },
+        Act::Message {
+            is_text: false,
+            fragments: vec![long[..70_001].to_vec(), vec![], long[..50_003].to_vec(), vec![7]],
+            pings: vec![b"amid".to_vec(), vec![], b"again".to_vec()],
+        },
+        Act::Message { is_text: false, fragments: vec![vec![1, 2, 3]], pings: vec![] },
+    ];
+    let (bytes, _) = stream(Role::Server, &acts);
+    for piecewise in [false, true] {
+        let limits = Limits { piecewise, max_payload_length: 1 << 20, ..Limits::default() };
+        let meaning = transcript(Role::Server, &limits, [&bytes[..]]);
+        for (through, past) in [(15, 1), (1000, 3001), (65_536, 1 << 20), (20_001, 40_003)] {
+            let (got, put) = put_past_the_input(&limits, &bytes, through, past);
+            assert!(got == meaning, "{through} through the input, {past} past it");
+            // Pieces that are given away have no place.
+            assert_eq!(put > 0, !piecewise, "{put} bytes");
+        }
+    }
 }
