@@ -167,7 +167,8 @@ impl Connections {
             connection.sent_in_turn = self.turn;
             reactor.send(key, &mut self.cork);
             // What is that much is sent at once: what arrives next need not be kept for later.
-            if connection.is_full && connection.outbox.is_none() {
+            let is_over = connection.outbox.is_none() && connection.stashed_bytes() == 0;
+            if connection.is_full && is_over {
                 connection.is_full = reactor.is_blocked(key);
             }
         }
