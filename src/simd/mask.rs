@@ -20,6 +20,16 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4], phase: usize) {
     let rotation = [0, 8, 16, 24][phase & 3];
     let word = u32::from_le_bytes(key).rotate_right(rotation);
 
+    if bytes.len() < 32 {
+        mask_short(bytes, word);
+    } else {
+        mask_many(bytes, word);
+    }
+}
+
+// Not inlined: what it needs of registers would cost short payloads something.
+#[inline(never)]
+fn mask_many(bytes: &mut [u8], word: u32) {
     let (blocks, rest) = bytes.as_chunks_mut::<32>();
     if blocks.len() < LONG_BLOCKS {
         mask_blocks(blocks, word);
