@@ -190,7 +190,15 @@ impl Connection {
         let Pauses { application, throttled } = self.pauses;
         let is_read = !matches!(self.stage, Stage::Ending);
         let is_held_up = self.is_blocked || application || throttled;
-        is_read && (is_held_up || self.stashed_bytes() > MAX_STASH_BYTES)
+        is_read && (is_held_up || self.stashed_bytes() > self.max_stash_bytes())
+    }
+
+    /// With more than this to decode, nothing is received. One receive may come on top.
+    fn max_stash_bytes(&self) -> usize {
+        match self.stage {
+            Stage::Http | Stage::Answering => MAX_STASHED_REQUEST_BYTES,
+            _ => MAX_STASH_BYTES,
+        }
     }
 
     /// Received bytes that wait to be decoded.
@@ -239,5 +247,9 @@ impl Protocol {
     }
 }
 
-/// A connection with more than this to decode is not read from.
+/// A WebSocket with more than this to decode is not read from.
 const MAX_STASH_BYTES: usize = 64 << 10;
+/// A connection with more than this of requests to decode is not read from: a client that does not
+/// read its answers costs them and one receive. Not zero, because who is not read from is not seen
+/// to go, which an answer that comes late would be told of.
+const MAX_STASHED_REQUEST_BYTES: usize = 4 << 10;

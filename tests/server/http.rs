@@ -30,6 +30,7 @@ scenarios!(
     the_client_ends_its_direction_and_reads_on,
     a_flood_of_requests,
     pipelined_requests_leave_others_their_turn,
+    what_follows_a_request_that_waits_is_hardly_read,
     a_length_may_be_required,
 );
 
@@ -387,6 +388,34 @@ fn pipelined_requests_leave_others_their_turn(on: On) {
     assert_eq!(order.len(), 20);
     if on == On::Sim {
         assert_eq!(*order, "aaabbbaaabbbaabbaabb");
+    }
+}
+
+fn what_follows_a_request_that_waits_is_hardly_read(on: On) {
+    let waiting = Arc::new(Mutex::new(None));
+    let seat = Arc::clone(&waiting);
+    let app = move || {
+        let seat = Arc::clone(&seat);
+        App::new().get("/", |_| Response::text("quick")).get("/slow", move |_| {
+            let seat = Arc::clone(&seat);
+            Response::later(move |responder| *seat.lock().unwrap() = Some(responder))
+        })
+    };
+    let bed = on.bed().serve(app);
+    let mut peer = bed.connect();
+    peer.write(&get("/slow", ""));
+    bed.wait_until("the slow one waits", || waiting.lock().unwrap().is_some());
+    let before = bed.stats().bytes_in;
+    let count = 10_000;
+    peer.pour(get("/", "").repeat(count));
+    bed.pass(Duration::from_millis(200));
+    // 4 KiB that are kept do not keep it from one more receive.
+    let kept = bed.stats().bytes_in - before;
+    assert!((1..=(4 + 64) << 10).contains(&kept), "{kept} bytes are kept");
+    waiting.lock().unwrap().take().unwrap().respond(Response::text("slow"));
+    assert_eq!(peer.response().text(), "slow");
+    for _ in 0..count {
+        assert_eq!(peer.response().text(), "quick");
     }
 }
 
