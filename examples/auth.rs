@@ -8,8 +8,8 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use sockeye::{
-    App, BasicAuth, BearerAuth, Message, Request, Response, Status, Tickets, Upgrade, WebSocket,
-    WebSocketHandler,
+    App, BasicAuth, BearerAuth, Message, Request, Response, Status, TicketError, Tickets, Upgrade,
+    WebSocket, WebSocketHandler,
 };
 
 mod options;
@@ -64,9 +64,10 @@ fn main() -> ExitCode {
         App::new()
             .get("/", |_| Response::html(PAGE))
             .on("POST", "/ticket", move |request| match users.check(request) {
-                Ok(name) => match tickets.issue(name.to_owned()) {
-                    Some(ticket) => Response::text(ticket).header("Cache-Control", "no-store"),
-                    None => Response::new(Status::SERVICE_UNAVAILABLE),
+                Ok(name) => match tickets.issue(name, name.to_owned()) {
+                    Ok(ticket) => Response::text(ticket).header("Cache-Control", "no-store"),
+                    Err(TicketError::TooManyOfName) => Response::new(Status::TOO_MANY_REQUESTS),
+                    Err(_) => Response::new(Status::SERVICE_UNAVAILABLE),
                 },
                 Err(unauthorized) => unauthorized,
             })

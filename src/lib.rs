@@ -94,7 +94,8 @@ pub use app::{
     Compressor, Context, Decompressor, Dropped, Error, Event, EventStream, Files, HttpExchange,
     HttpHandler, Limits, OnMessage, Origin, PendingUpgrade, Prepared, Proxies, Remote, Reply,
     Request, Responder, Response, Result, Running, SendError, SendStatus, Server, SocketId, Stats,
-    Tickets, Upgrade, WebSocket, WebSocketConfig, WebSocketHandler, WriteError, on_message,
+    TicketError, Tickets, Upgrade, WebSocket, WebSocketConfig, WebSocketHandler, WriteError,
+    on_message,
 };
 pub use http::{
     Limits as HttpLimits, Multipart, MultipartError, Part, PartHead, ResponseError, Status,

@@ -5,7 +5,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -170,7 +170,7 @@ impl Request<'_> {
 /// use sockeye::{Request, Status, Tickets, Upgrade};
 ///
 /// let tickets = Tickets::new(Duration::from_secs(30));
-/// let ticket = tickets.issue("ada".to_owned()).expect("there is room");
+/// let ticket = tickets.issue("ada", "ada".to_owned())?;
 ///
 /// fn upgrade(tickets: &Tickets<String>, request: &Request<'_>) -> Upgrade<String> {
 ///     match request.query("ticket").and_then(|ticket| tickets.redeem(&ticket)) {
@@ -181,6 +181,7 @@ impl Request<'_> {
 ///
 /// assert_eq!(tickets.redeem(&ticket).as_deref(), Some("ada"));
 /// assert_eq!(tickets.redeem(&ticket), None);
+/// # Ok::<(), sockeye::TicketError>(())
 /// ```
 pub struct Tickets<T>(Arc<Office<T>>);
 
@@ -194,7 +195,21 @@ struct Office<T> {
 struct Open<T> {
     values: HashMap<Number, T>,
     // In the order of their ends; some of them used.
-    ends: VecDeque<(Duration, Number)>,
+    ends: VecDeque<(Duration, Number, Arc<str>)>,
+    // How many of `ends` each name has. Invariant: never zero.
+    counts: HashMap<Arc<str>, usize>,
+    max_per_name: usize,
+}
+
+/// Why there is no ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TicketError {
+    /// This name has had as many as it may have in one lifetime ([`Tickets::max_per_name`]): 429.
+    TooManyOfName,
+    /// All names together have ([`Tickets::MAX_OPEN`]): 503.
+    TooMany,
+    /// The kernel gives no random numbers: 503.
+    NoRandomness,
 }
 
 type Number = [u8; 16];
@@ -203,25 +218,46 @@ impl<T: Send> Tickets<T> {
     /// None yet. Each is good for this long.
     #[must_use]
     pub fn new(lifetime: Duration) -> Self {
-        let open = Open { values: HashMap::new(), ends: VecDeque::new() };
+        let open = Open {
+            values: HashMap::new(),
+            ends: VecDeque::new(),
+            counts: HashMap::new(),
+            max_per_name: DEFAULT_MAX_PER_NAME,
+        };
         Self(Arc::new(Office { clock: Clock::start(), lifetime, open: Mutex::new(open) }))
     }
 
-    /// A ticket that stands for this, of 22 characters that need no encoding in a URL. `None` if
-    /// too many are open ([`Tickets::MAX_OPEN`]), or without a source of randomness.
+    /// The most tickets that are issued to one name within one lifetime, used or not. Default 64,
+    /// as many tabs as come back at once when a server has been restarted.
     #[must_use]
-    pub fn issue(&self, value: T) -> Option<String> {
-        let number: Number = random().ok()?;
+    pub fn max_per_name(self, count: usize) -> Self {
+        self.open().max_per_name = count;
+        self
+    }
+
+    /// A ticket that stands for this value, of 22 characters that need no encoding in a URL. It is
+    /// counted for the name of who has asked, so that nobody can take those of others away.
+    ///
+    /// # Errors
+    /// [`TicketError`] if this name, or all together, have too many; or without a source of
+    /// randomness.
+    pub fn issue(&self, name: &str, value: T) -> Result<String, TicketError> {
+        let number: Number = random().map_err(|_| TicketError::NoRandomness)?;
         let now = self.0.clock.now();
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
         open.forget(now);
         // Used ones still count, so that nobody makes room by using them.
-        if open.ends.len() >= Self::MAX_OPEN {
-            return None;
+        if open.counts.get(name).copied().unwrap_or_default() >= open.max_per_name {
+            return Err(TicketError::TooManyOfName);
         }
-        open.ends.push_back((now + self.0.lifetime, number));
+        if open.ends.len() >= Self::MAX_OPEN {
+            return Err(TicketError::TooMany);
+        }
+        let name = open.counts.get_key_value(name).map_or_else(|| name.into(), |(n, _)| n.clone());
+        *open.counts.entry(Arc::clone(&name)).or_default() += 1;
+        open.ends.push_back((now + self.0.lifetime, number, name));
         open.values.insert(number, value);
-        Some(URL_SAFE_NO_PAD.encode(number))
+        Ok(URL_SAFE_NO_PAD.encode(number))
     }
 
     /// What the ticket stands for, the first time it is asked.
@@ -233,9 +269,13 @@ impl<T: Send> Tickets<T> {
         }
         let number: Number = URL_SAFE_NO_PAD.decode(ticket).ok()?.try_into().ok()?;
         let now = self.0.clock.now();
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
         open.forget(now);
         open.values.remove(&number)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open<T>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The most tickets of one lifetime, used or not.
@@ -244,14 +284,31 @@ impl<T: Send> Tickets<T> {
 
 impl<T> Open<T> {
     fn forget(&mut self, now: Duration) {
-        while let Some((end, number)) = self.ends.front()
-            && *end <= now
+        while self.ends.front().is_some_and(|(end, ..)| *end <= now)
+            && let Some((_, number, name)) = self.ends.pop_front()
         {
-            self.values.remove(number);
-            self.ends.pop_front();
+            self.values.remove(&number);
+            if let Some(count) = self.counts.get_mut(&name) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&name);
+                }
+            }
         }
     }
 }
+
+impl fmt::Display for TicketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooManyOfName => "too many tickets for this name",
+            Self::TooMany => "too many tickets",
+            Self::NoRandomness => "no randomness for a ticket",
+        })
+    }
+}
+
+impl std::error::Error for TicketError {}
 
 impl<T> Clone for Tickets<T> {
     fn clone(&self) -> Self {
@@ -289,6 +346,8 @@ fn eq(given: &[u8], secret: &[u8]) -> bool {
 
 /// 128 bits, six in a character.
 const TICKET_BYTES: usize = 22;
+/// Unless [`Tickets::max_per_name`] says otherwise.
+const DEFAULT_MAX_PER_NAME: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -307,7 +366,7 @@ mod tests {
     #[test]
     fn tickets_are_good_once_and_soon() {
         let tickets = Tickets::new(Duration::from_secs(60));
-        let (one, two) = (tickets.issue(1).unwrap(), tickets.issue(2).unwrap());
+        let (one, two) = (tickets.issue("a", 1).unwrap(), tickets.issue("a", 2).unwrap());
         assert_eq!((one.len(), one == two), (TICKET_BYTES, false));
         assert_eq!((tickets.redeem(&two), tickets.redeem(&two)), (Some(2), None));
         assert_eq!(tickets.redeem(""), None);
@@ -315,16 +374,41 @@ mod tests {
         assert_eq!(tickets.redeem(&"é".repeat(11)), None);
         assert_eq!(tickets.clone().redeem(&one), Some(1));
         let late = Tickets::new(Duration::ZERO);
-        let ticket = late.issue(3).unwrap();
+        let ticket = late.issue("a", 3).unwrap();
         assert_eq!(late.redeem(&ticket), None);
     }
 
     #[test]
     fn open_tickets_are_bounded() {
-        let tickets = Tickets::new(Duration::from_secs(60));
+        let tickets = Tickets::new(Duration::from_secs(60)).max_per_name(usize::MAX);
         for _ in 0..Tickets::<()>::MAX_OPEN {
-            assert!(tickets.issue(()).is_some());
+            tickets.issue("a", ()).unwrap();
         }
-        assert_eq!(tickets.issue(()), None);
+        assert_eq!(tickets.issue("b", ()), Err(TicketError::TooMany));
+    }
+
+    #[test]
+    fn one_name_cannot_take_the_tickets_of_others() {
+        let tickets = Tickets::new(Duration::from_secs(60));
+        for _ in 0..DEFAULT_MAX_PER_NAME {
+            let ticket = tickets.issue("greedy", ()).unwrap();
+            // Using them makes no room.
+            assert_eq!(tickets.redeem(&ticket), Some(()));
+        }
+        for _ in 0..10 {
+            assert_eq!(tickets.issue("greedy", ()), Err(TicketError::TooManyOfName));
+        }
+        assert!(tickets.issue("modest", ()).is_ok());
+        let few = Tickets::new(Duration::from_millis(50)).max_per_name(1);
+        assert!(few.issue("a", ()).is_ok() && few.issue("b", ()).is_ok());
+        assert_eq!(few.clone().issue("a", ()), Err(TicketError::TooManyOfName));
+        let (clock, names) = (Clock::start(), few.open().counts.len());
+        assert_eq!(names, 2);
+        // With the tickets of the past goes what is known of their names.
+        while clock.now() < Duration::from_millis(60) {
+            std::thread::yield_now();
+        }
+        assert!(few.issue("a", ()).is_ok());
+        assert_eq!(few.open().counts.len(), 1);
     }
 }

@@ -49,7 +49,7 @@ mod websocket;
 mod worker;
 
 pub use self::core::Core;
-pub use auth::{BasicAuth, BearerAuth, Tickets};
+pub use auth::{BasicAuth, BearerAuth, TicketError, Tickets};
 pub use backend::Backend;
 pub use body_source::BodySource;
 pub use body_writer::{BodyWriter, WriteError};

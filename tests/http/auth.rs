@@ -31,7 +31,7 @@ fn app(tickets: &Tickets<String>) -> App {
     let tickets = tickets.clone();
     App::new()
         .get("/basic", move |request| match users.check(request) {
-            Ok(name) => Response::text(tickets.issue(name.to_owned()).unwrap()),
+            Ok(name) => Response::text(tickets.issue(name, name.to_owned()).unwrap()),
             Err(unauthorized) => unauthorized,
         })
         .get("/bearer", move |request| match tokens.check(request) {
