@@ -12,5 +12,3 @@ mod files;
 mod panics;
 mod proxies;
 mod routes;
-mod splits;
-mod table;

@@ -122,6 +122,14 @@ impl Peer {
         }
     }
 
+    /// Ends the sending direction, if the server has not broken the connection.
+    pub(crate) fn shutdown_if_possible(&mut self) {
+        match &mut self.line {
+            Line::Real { stream, .. } => drop(stream.shutdown(Shutdown::Write)),
+            Line::Sim { peer, .. } => peer.shutdown(),
+        }
+    }
+
     /// Breaks the connection.
     pub(crate) fn reset(mut self) {
         match &mut self.line {

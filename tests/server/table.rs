@@ -6,14 +6,13 @@
 //! it is closed without saying so, and `?` for a request that is not complete. To see what the
 //! server makes of what follows, each case but those is followed by one more good request.
 
-use std::{
-    io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
-};
+use std::time::Duration;
 
 use sockeye::{App, HttpLimits, Limits, Message, Response, WebSocket, on_message};
 
-use crate::bed::{connect, on_each_backend};
+use crate::support::{Bed, End, On, Peer, scenarios};
+
+scenarios!(; calm: every_case_is_answered_as_it_must_be);
 
 fn app() -> App {
     let echo = |body: &[u8]| Response::text(String::from_utf8_lossy(body).into_owned());
@@ -31,8 +30,7 @@ fn app() -> App {
         .websocket("/r/ws", on_message(|_: &mut WebSocket<'_, ()>, _: Message<'_>| {}))
 }
 
-#[test]
-fn every_case_is_answered_as_it_must_be() {
+fn every_case_is_answered_as_it_must_be(on: On) {
     let http = HttpLimits {
         max_head_bytes: 512,
         max_field_count: 8,
@@ -44,46 +42,51 @@ fn every_case_is_answered_as_it_must_be() {
         requires_length: false,
     };
     assert!(CASES.len() >= 250, "{}", CASES.len());
-    on_each_backend(&Limits { http, ..Limits::default() }, app, |address, _| {
-        let mut faults = Vec::new();
-        for size in [usize::MAX, 1] {
-            for ((case, expected), answer) in CASES.iter().zip(answers(address, size)) {
-                let expected = expand(expected);
-                let closes = expected.ends_with(['!', '?', '.']);
-                let after = if closes { "" } else { " 200[after]" };
-                if answer != format!("{expected}{after}").trim_end_matches(['?', '.']).trim() {
-                    faults.push(format!("{case:?} in {size}: {answer} instead of {expected}"));
-                }
+    let bed = on.bed().limits(Limits { http, ..Limits::default() }).serve(app);
+    let mut faults = Vec::new();
+    for size in [usize::MAX, 1] {
+        for ((case, expected), answer) in CASES.iter().zip(answers(&bed, size)) {
+            let expected = expand(expected);
+            let closes = expected.ends_with(['!', '?', '.']);
+            let after = if closes { "" } else { " 200[after]" };
+            if answer != format!("{expected}{after}").trim_end_matches(['?', '.']).trim() {
+                faults.push(format!("{case:?} in {size}: {answer} instead of {expected}"));
             }
         }
-        assert!(faults.is_empty(), "{}", faults.join("\n"));
-    });
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 /// Sends all cases in pieces of this size, and returns the answers.
-fn answers(address: SocketAddr, size: usize) -> Vec<String> {
-    let mut peers: Vec<(TcpStream, Vec<u8>)> = CASES
+fn answers(bed: &Bed, size: usize) -> Vec<String> {
+    let mut peers: Vec<(Peer, Vec<u8>)> = CASES
         .iter()
         .map(|(case, expected)| {
             let follows = if expected.ends_with('?') { "" } else { AFTER };
             let text = expand(case) + follows;
             let bytes = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
-            (connect(address), bytes)
+            (bed.connect(), bytes)
         })
         .collect();
     let longest = peers.iter().map(|(_, bytes)| bytes.len()).max().unwrap();
     for start in (0..longest).step_by(size.min(longest)) {
         for (peer, bytes) in &mut peers {
             let end = bytes.len().min(start.saturating_add(size));
-            // The server may have closed already.
-            let _ = peer.write_all(bytes.get(start..end).unwrap_or_default());
+            if start < end {
+                // The server may have closed already.
+                peer.write_if_possible(&bytes[start..end]);
+            }
+        }
+        // A real server reads meanwhile.
+        if bed.on.is_simulated() {
+            bed.pass(Duration::from_micros(1));
         }
     }
     let heads = CASES.iter().map(|(_, expected)| expected);
     let transcripts = peers.iter_mut().zip(heads).map(|((peer, _), expected)| {
-        let _ = peer.shutdown(Shutdown::Write);
-        let mut answer = Vec::new();
-        peer.read_to_end(&mut answer).unwrap();
+        peer.shutdown_if_possible();
+        let (answer, end) = peer.read_to_end();
+        assert_eq!(end, End::Fin, "{expected}");
         transcript(&String::from_utf8(answer).unwrap(), expected)
     });
     transcripts.collect()

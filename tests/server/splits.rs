@@ -1,15 +1,12 @@
 //! Any split of a stream of requests gives the same responses, whole server included.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
-use sockeye::{App, HttpExchange, HttpHandler, Limits, Reply, Request, Response, Status, Trailers};
+use sockeye::{App, HttpExchange, HttpHandler, Reply, Request, Response, Status, Trailers};
 
-use crate::bed::{connect, on_each_backend};
+use crate::support::{End, On, Peer, scenarios};
+
+scenarios!(any_split_of_a_stream_gives_the_same_responses);
 
 /// Returns a body in the pieces in which it comes, and what a trailer says.
 struct Echo;
@@ -39,11 +36,7 @@ impl HttpHandler for Echo {
 fn app() -> App {
     App::new()
         .get("/now", |_| Response::text("now"))
-        .get("/later", |_| {
-            Response::later(|responder| {
-                thread::spawn(move || responder.respond(Response::text("later")));
-            })
-        })
+        .get("/later", |_| Response::later(|responder| responder.respond(Response::text("later"))))
         .post("/collect", |request, body| {
             let trailers = request.trailers();
             assert!(trailers.first("host").is_none());
@@ -65,46 +58,46 @@ const STREAM: &str = "GET /now HTTP/1.1\r\nHost: h\r\n\r\n\
     GET /none HTTP/1.1\r\nHost: h\r\n\r\n\
     GET /now HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
-fn answer(peer: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    peer.read_to_end(&mut bytes).unwrap();
+fn answer(peer: &mut Peer) -> String {
+    let (bytes, end) = peer.read_to_end();
+    assert_eq!(end, End::Fin);
     let text = String::from_utf8(bytes).unwrap();
     text.split_inclusive("\r\n").filter(|line| !line.starts_with("Date: ")).collect()
 }
 
-#[test]
-fn any_split_of_a_stream_gives_the_same_responses() {
-    on_each_backend(&Limits::default(), app, |address, _| {
-        let mut peer = connect(address);
-        peer.write_all(STREAM.as_bytes()).unwrap();
-        let whole = answer(&mut peer);
-        assert_eq!(whole.matches("HTTP/1.1 200 OK").count(), 8, "{whole}");
-        assert!(whole.contains("half-halftrailer") && whole.contains("hello, you!"), "{whole}");
-        let mut seed = 1_u64;
-        let mut draw = |below: usize| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (seed >> 33) as usize % below
-        };
-        // All peers in step, so that there is time between two pieces of one.
-        let mut peers: Vec<(TcpStream, Vec<usize>)> = (0..200)
-            .map(|_| {
-                let count = 1 + draw(12);
-                let mut cuts: Vec<usize> = (0..count).map(|_| draw(STREAM.len())).collect();
-                cuts.extend([0, STREAM.len()]);
-                cuts.sort_unstable();
-                (connect(address), cuts)
-            })
-            .collect();
-        for index in 0..14 {
-            for (peer, cuts) in &mut peers {
-                if let Some([start, end]) = cuts.get(index..index + 2) {
-                    peer.write_all(&STREAM.as_bytes()[*start..*end]).unwrap();
-                }
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
+fn any_split_of_a_stream_gives_the_same_responses(on: On) {
+    let bed = on.bed().serve(app);
+    let mut peer = bed.connect();
+    peer.write(STREAM.as_bytes());
+    let whole = answer(&mut peer);
+    assert_eq!(whole.matches("HTTP/1.1 200 OK").count(), 8, "{whole}");
+    assert!(whole.contains("half-halftrailer") && whole.contains("hello, you!"), "{whole}");
+    let mut seed = 1_u64;
+    let mut draw = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    // All peers in step, so that there is time between two pieces of one.
+    let mut peers: Vec<(Peer, Vec<usize>)> = (0..200)
+        .map(|_| {
+            let count = 1 + draw(12);
+            let mut cuts: Vec<usize> = (0..count).map(|_| draw(STREAM.len())).collect();
+            cuts.extend([0, STREAM.len()]);
+            cuts.sort_unstable();
+            (bed.connect(), cuts)
+        })
+        .collect();
+    for index in 0..14 {
         for (peer, cuts) in &mut peers {
-            assert_eq!(answer(peer), whole, "{cuts:?}");
+            if let Some([start, end]) = cuts.get(index..index + 2)
+                && start < end
+            {
+                peer.write(&STREAM.as_bytes()[*start..*end]);
+            }
         }
-    });
+        bed.pass(Duration::from_millis(2));
+    }
+    for (peer, cuts) in &mut peers {
+        assert_eq!(answer(peer), whole, "{cuts:?}");
+    }
 }
