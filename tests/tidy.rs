@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::HashSet,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -278,6 +279,94 @@ fn tables_are_hashed_with_a_secret() {
     }
     assert!(tables > 5, "the tables are something else");
     faults.expect_none();
+}
+
+/// Where the limits are that an application can set, and as which type.
+const LIMITS: &[(&str, &str)] = &[
+    ("src/app/limits.rs", "Limits"),
+    ("src/app/config.rs", "WebSocketConfig"),
+    ("src/http/limits.rs", "Limits"),
+    ("src/pubsub/mod.rs", "Limits"),
+    ("src/ws/limits.rs", "Limits"),
+];
+
+/// Tests that set all limits, or draw them, and so reach none in particular.
+const SETS_ALL_LIMITS: &[&str] =
+    &["tests/sim/options.rs", "tests/server/misuse.rs", "tests/fuzz_targets/"];
+
+#[test]
+fn limits_have_a_default_and_a_test() {
+    let (mut faults, sources) = (Faults::default(), sources());
+    let tests: Vec<(&str, String)> = sources
+        .iter()
+        .filter(|test| !SETS_ALL_LIMITS.iter().any(|other| test.path.starts_with(other)))
+        .filter_map(|test| tests_of(test).map(|code| (&*test.path, code)))
+        .collect();
+    let words: Vec<(&str, HashSet<&str>)> =
+        tests.iter().map(|(path, code)| (*path, words(code).collect())).collect();
+    let mut count = 0;
+    for (path, name) in LIMITS {
+        let source = sources.iter().find(|source| source.path == *path).unwrap();
+        for (line, field, doc) in fields(source, name) {
+            count += 1;
+            if !doc.contains("Default") {
+                faults.add(source, line, &format!("{field}: no word about its default"));
+            }
+            // The file of the limits itself tests their defaults only.
+            let is_set = words.iter().any(|(test, words)| test != path && words.contains(field));
+            if !is_set {
+                faults.add(source, line, &format!("{field}: no test that reaches it"));
+            }
+        }
+    }
+    assert!(count > 40, "{count} limits only: they are somewhere else");
+    faults.expect_none();
+}
+
+#[test]
+fn limits_that_are_constant_say_what_of() {
+    let mut faults = Faults::default();
+    for source in sources().iter().filter(|source| source.module().is_some()) {
+        let lines: Vec<&str> = source.text.lines().take(source.lines_without_tests()).collect();
+        for (index, pair) in lines.windows(2).enumerate() {
+            let names_limit = pair[1].contains("const MAX_") && !pair[1].trim().starts_with("//");
+            if !source.is_test() && names_limit && !pair[0].trim().starts_with("///") {
+                faults.add(source, index + 2, "a limit without a comment");
+            }
+        }
+    }
+    faults.expect_none();
+}
+
+/// The public fields of a struct: line, name and comment. Those that have limits of their own are
+/// left out.
+fn fields<'s>(source: &'s Source, name: &str) -> Vec<(usize, &'s str, String)> {
+    let head = format!("pub struct {name} {{");
+    let lines = source.text.lines().enumerate().skip_while(|(_, line)| *line != head).skip(1);
+    let (mut found, mut doc) = (Vec::new(), String::new());
+    for (index, line) in lines.take_while(|(_, line)| *line != "}") {
+        if let Some(text) = line.trim().strip_prefix("///") {
+            doc += text;
+        } else if let Some((field, kind)) =
+            line.trim().strip_prefix("pub ").and_then(|rest| rest.split_once(':'))
+        {
+            let text = std::mem::take(&mut doc);
+            if !kind.contains("::Limits") {
+                found.push((index + 1, field, text));
+            }
+        }
+    }
+    found
+}
+
+/// The code of the tests in a file.
+fn tests_of(source: &Source) -> Option<String> {
+    if source.is_test() {
+        return Some(source.code.clone());
+    }
+    let lines = source.lines_without_tests();
+    let code: Vec<&str> = source.code.lines().skip(lines).collect();
+    (!code.is_empty()).then(|| code.join("\n"))
 }
 
 #[test]

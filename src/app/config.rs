@@ -130,6 +130,7 @@ fn is_protocol(name: &str) -> bool {
 /// What a handler may send to one socket in one turn, if `max_backpressure` is less.
 const MAX_TURN_BYTES: usize = 16 << 20;
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(200);
+/// A quiet peer has this long for its pong, if `idle_timeout` is long enough for that.
 const MAX_PING_MARGIN: Duration = Duration::from_secs(16);
 
 #[cfg(test)]

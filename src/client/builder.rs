@@ -166,4 +166,5 @@ fn connect(url: &Url, timeout: Option<Duration>) -> io::Result<Socket> {
 }
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a message, unless the application says otherwise.
 const MAX_PAYLOAD_LENGTH: usize = 64 << 20;

@@ -220,6 +220,7 @@ impl ChunkDecoder {
     }
 }
 
+/// Digits of a chunk size, leading zeros among them: as many as fit into 64 bits.
 const MAX_SIZE_DIGITS: u16 = 16;
 /// A chunk costs at least this much, so that many tiny ones are not for free.
 const MIN_CHUNK_COST: u32 = 16;

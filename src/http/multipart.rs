@@ -8,7 +8,8 @@ use std::fmt;
 
 use super::token::is_token;
 
-/// Reads form data.
+/// Reads form data. The head of a part has 4 KiB at most, and a form 1,000 parts; how long its
+/// parts may be is up to who is handed them.
 ///
 /// ```
 /// use sockeye::{Multipart, Part};
@@ -302,7 +303,9 @@ impl fmt::Display for MultipartError {
 
 impl std::error::Error for MultipartError {}
 
+/// Bytes of the head of a part.
 const MAX_HEAD_BYTES: usize = 4 << 10;
+/// Parts of a form.
 const MAX_PARTS: usize = 1000;
 
 #[cfg(test)]

@@ -407,6 +407,7 @@ impl fmt::Display for RouteError {
 
 impl std::error::Error for RouteError {}
 
+/// Segments of a pattern: the tree is built and walked to this depth.
 const MAX_SEGMENTS: usize = 100;
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];

@@ -103,20 +103,20 @@ pub struct PubSub {
 /// How much one worker's topics may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Subscribers, 2^24 (as many as there are keys).
+    /// Subscribers. Default 2^24, as many as there are keys.
     pub max_subscribers: usize,
-    /// Topics with subscribers on this worker, 1,048,576.
+    /// Topics with subscribers on this worker. Default 1,048,576.
     pub max_topics: usize,
-    /// Topics of one subscriber, 4,096; no more than 65,535 have an effect.
+    /// Topics of one subscriber. Default 4,096; no more than 65,535 have an effect.
     pub max_topics_per_subscriber: usize,
-    /// Bytes of a topic's name, 1,024.
+    /// Bytes of a topic's name. Default 1,024.
     pub max_topic_name_bytes: usize,
-    /// Messages of a turn, 4,096. Then the turn has to be drained before its end.
+    /// Messages of a turn; then it has to be drained before its end. Default 4,096.
     pub max_pending_messages: usize,
-    /// Bytes of a turn's messages in all variants, 4 MiB; one message alone may have more.
+    /// Bytes of a turn's messages in all variants; one message alone may have more. Default 4 MiB.
     pub max_pending_bytes: usize,
-    /// Distinct sets of touched topics in a drain, 65,536: bounds scratch memory. Subscribers
-    /// beyond it get batches of their own.
+    /// Distinct sets of touched topics in a drain, which bounds scratch memory: subscribers beyond
+    /// it get batches of their own. Default 65,536.
     pub max_sets: usize,
 }
 

@@ -167,7 +167,9 @@ fn expectation(fields: &Fields<'_>, minor: u8) -> bool {
     minor == b'0' || members.all(is_known)
 }
 
-// The limits as they are by default.
+/// The limits as they are by default.
 const MAX_METHOD_BYTES: usize = 32;
+/// As by default.
 const MAX_FIELD_COUNT: usize = 100;
+/// As by default.
 const MAX_BODY_BYTES: u64 = 1 << 20;

@@ -545,4 +545,5 @@ impl Segment {
 }
 
 const WINDOW_BYTES: usize = 256 << 10;
+/// How late a segment may be.
 const MAX_DELAY_MICROS: usize = 50_000;
