@@ -264,6 +264,12 @@ with_tickets() {
                 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
                 -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' "$url/ws?ticket=$ticket")"
     done
+    # One of the 64 is used up.
+    same 'auth: tickets of one user' '63 200, 7 429' \
+        "$(curl -s -u ada:lovelace -X POST -o /dev/null -w '%{http_code}\n' "$url/ticket?[1-70]" |
+            sort | uniq -c | sed 's/^ *//' | paste -sd, | sed 's/,/, /')"
+    same 'auth: tickets of another user' 200 \
+        "$(curl -s -u alan:turing -X POST -o /dev/null -w '%{http_code}' "$url/ticket")"
 }
 
 mkdir "$folder/files"
