@@ -1,8 +1,8 @@
 //! [`ChunkDecoder`]: takes the chunked transfer coding off a body (RFC 9112 §7.1).
 //!
 //! Strict, since what two readers see differently smuggles requests: sizes are hexadecimal digits
-//! and nothing else, lines end with CRLF, CRLF follows the data. Extensions are skipped, trailers
-//! checked and handed on, and both are bounded, as is the number of small chunks.
+//! and nothing else, lines end with CRLF, CRLF follows the data. Extensions are checked and
+//! skipped, trailers checked and handed on, and both are bounded, as is the number of small chunks.
 
 use super::{
     Error, Limits,
@@ -28,9 +28,16 @@ pub(super) struct ChunkDecoder {
 enum Phase {
     #[default]
     Size,
+    // RFC 9112 §7.1.1: chunk-ext = *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ).
     BeforeExtension,
-    ExtensionName,
-    Extension,
+    BeforeName,
+    Name,
+    AfterName,
+    BeforeValue,
+    Value,
+    Quoted,
+    QuotedPair,
+    QuotedEnd,
     LineFeed,
     Data,
     DataReturn,
@@ -108,9 +115,15 @@ impl ChunkDecoder {
     fn step(&mut self, byte: u8, limits: &Limits) -> Result<Phase, Error> {
         match self.phase {
             Phase::Size => self.size(byte, limits),
-            Phase::BeforeExtension | Phase::ExtensionName | Phase::Extension => {
-                self.extension(byte, limits)
-            }
+            Phase::BeforeExtension
+            | Phase::BeforeName
+            | Phase::Name
+            | Phase::AfterName
+            | Phase::BeforeValue
+            | Phase::Value
+            | Phase::Quoted
+            | Phase::QuotedPair
+            | Phase::QuotedEnd => self.extension(byte, limits),
             Phase::LineFeed if byte == b'\n' => self.begin_chunk(limits),
             Phase::LineFeed => Err(Error::ChunkLine),
             Phase::DataReturn if byte == b'\r' => Ok(Phase::DataLineFeed),
@@ -156,14 +169,24 @@ impl ChunkDecoder {
 
     fn extension(&mut self, byte: u8, limits: &Limits) -> Result<Phase, Error> {
         let phase = match (self.phase, byte) {
-            (Phase::Extension, b'\r') => return Ok(Phase::LineFeed),
-            // Quoted strings may contain anything but CR and LF, so they need no parsing.
-            (Phase::Extension, byte) if is_field_value_byte(byte) => Phase::Extension,
-            (Phase::ExtensionName, byte) if is_token_byte(byte) => Phase::Extension,
-            // RFC 9112 §7.1.1: white space around the semicolon is bad, and to be read over.
-            (Phase::ExtensionName, b' ' | b'\t') => Phase::ExtensionName,
-            (Phase::Size | Phase::BeforeExtension, b';') => Phase::ExtensionName,
-            (Phase::Size | Phase::BeforeExtension, b' ' | b'\t') => Phase::BeforeExtension,
+            (Phase::Name | Phase::Value | Phase::QuotedEnd, b'\r') => return Ok(Phase::LineFeed),
+            (Phase::Quoted, b'"') => Phase::QuotedEnd,
+            (Phase::Quoted, b'\\') => Phase::QuotedPair,
+            (Phase::Quoted | Phase::QuotedPair, byte) if is_field_value_byte(byte) => Phase::Quoted,
+            (Phase::BeforeName | Phase::Name, byte) if is_token_byte(byte) => Phase::Name,
+            (Phase::BeforeValue | Phase::Value, byte) if is_token_byte(byte) => Phase::Value,
+            (Phase::BeforeValue, b'"') => Phase::Quoted,
+            (Phase::Name | Phase::AfterName, b'=') => Phase::BeforeValue,
+            // White space around the signs is bad, and to be read over.
+            (Phase::BeforeName, b' ' | b'\t') => Phase::BeforeName,
+            (Phase::Name | Phase::AfterName, b' ' | b'\t') => Phase::AfterName,
+            (Phase::BeforeValue, b' ' | b'\t') => Phase::BeforeValue,
+            (Phase::Quoted | Phase::QuotedPair | Phase::BeforeName | Phase::BeforeValue, _) => {
+                return Err(Error::ChunkLine);
+            }
+            // An extension is complete, or none has begun.
+            (_, b';') => Phase::BeforeName,
+            (_, b' ' | b'\t') => Phase::BeforeExtension,
             _ => return Err(Error::ChunkLine),
         };
         self.line_bytes += 1;
@@ -227,6 +250,8 @@ const MIN_CHUNK_COST: u32 = 16;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The data, and how many bytes the body took; or the fault. The same however it is cut.
@@ -313,5 +338,58 @@ mod tests {
         let limits = Limits { max_field_count: 2, ..Limits::default() };
         assert!(decode(b"0\r\nA: b\r\nC: d\r\n\r\n", &limits).is_ok());
         assert_eq!(decode(b"0\r\nA:\r\nC:\r\nD:\r\n", &limits), Err(Error::TooManyFields));
+    }
+
+    /// RFC 9112 §7.1.1, read plainly.
+    fn are_extensions(mut text: &str) -> bool {
+        let skip = |text: &'_ str| text.len() - text.trim_start_matches([' ', '\t']).len();
+        let token = |text: &str| text.bytes().take_while(|byte| is_token_byte(*byte)).count();
+        while !text.is_empty() {
+            let Some(rest) = text[skip(text)..].strip_prefix(';') else { return false };
+            let name = &rest[skip(rest)..];
+            let after = &name[token(name)..];
+            if after.len() == name.len() {
+                return false;
+            }
+            let Some(rest) = after[skip(after)..].strip_prefix('=') else {
+                text = after;
+                continue;
+            };
+            let value = &rest[skip(rest)..];
+            let length = match value.strip_prefix('"') {
+                None => token(value),
+                Some(inside) => {
+                    let mut escaped = false;
+                    let end = inside.find(|c| {
+                        let ends = c == '"' && !escaped;
+                        escaped = c == '\\' && !escaped;
+                        ends
+                    });
+                    end.map_or(0, |end| end + 2)
+                }
+            };
+            if length == 0 {
+                return false;
+            }
+            text = &value[length..];
+        }
+        true
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn extensions_are_those_of_the_grammar(
+            parts in prop::collection::vec(prop::sample::select(
+                &[";", ";", "x", "y", "=", "=", "\"", "\"", "\\", " ", "\t", ",", "\u{e9}"][..],
+            ), 0..9),
+        ) {
+            let text = parts.concat();
+            let bytes = format!("1{text}\r\nx\r\n0\r\n\r\n");
+            let result = decode(bytes.as_bytes(), &Limits::default());
+            let is_whole = result.is_ok_and(|(_, end)| end.is_some());
+            prop_assert_eq!(is_whole, are_extensions(&text), "{:?}", text);
+        }
     }
 }
