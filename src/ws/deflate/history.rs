@@ -34,9 +34,14 @@ impl History {
         self.bytes.truncate(kept);
         let length = kept + text.len();
         if length > self.bytes.capacity() {
-            // Memory doubles, and ends with exactly the window.
-            let capacity = length.max(2 * self.bytes.capacity()).min(window);
-            self.bytes.reserve_exact(capacity - kept);
+            // Whoever says little doubles its memory, and whoever says more has all of the window
+            // at once: what each step leaves behind may be of no use to anybody else, and that
+            // comes to 3 KiB at most then.
+            let capacity = match length {
+                ..=SMALL_BYTES => length.max(2 * self.bytes.capacity()).min(SMALL_BYTES),
+                _ => window,
+            };
+            self.bytes.reserve_exact(capacity.min(window) - kept);
         }
         self.bytes.extend_from_slice(text);
     }
@@ -58,6 +63,9 @@ impl History {
         self.bytes.capacity()
     }
 }
+
+/// Up to here memory follows what was said.
+const SMALL_BYTES: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {
