@@ -32,7 +32,7 @@ pub struct CompressionConfig {
     /// For messages from clients.
     pub decompressor: Decompressor,
     /// How hard to try: from 1, fast, to 9, small. Level 1 takes a third of the time of level 6,
-    /// for 40 % more bytes of JSON; level 7 makes what zlib makes at its 6. Default 1.
+    /// for 40 % more bytes of JSON; 7 makes it as short as zlib does at its 6. Default 1.
     pub level: u8,
     /// The same for messages that are compressed once for many: published and prepared ones. The
     /// first route that compresses decides, for all routes. Default 6.
