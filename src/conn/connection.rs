@@ -23,7 +23,7 @@ pub struct Connection {
     pub pauses: Pauses,
     /// When bytes last arrived, or left after having been refused.
     pub heard: Tick,
-    /// When this stage, or the WebSocket's life, has to be over. `NEVER` for no such time.
+    /// When this stage, or the WebSocket's life, has to be over. [`Tick::NEVER`] for no such time.
     pub deadline: Tick,
     /// The registration with the topics, if it ever subscribed.
     pub subscriber: Option<SubscriberId>,

@@ -14,7 +14,7 @@ use std::mem;
 
 use super::{Connection, Protocol, Stage};
 use crate::{
-    base::{Key, KeyedSlab, Outbox, SlabFull, Tick, TimerWheel},
+    base::{Deadlines, Key, KeyedSlab, Outbox, SlabFull, Tick},
     reactor::Reactor,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connections {
     slab: KeyedSlab<Connection>,
-    wheel: TimerWheel,
+    deadlines: Deadlines,
     cork: Outbox,
     corked: Option<Key>,
     dirty: Vec<Key>,
@@ -37,7 +37,7 @@ impl Connections {
     pub fn with_limit(max_len: usize, now: Tick) -> Self {
         Self {
             slab: KeyedSlab::with_limit(max_len),
-            wheel: TimerWheel::new(now),
+            deadlines: Deadlines::new(now),
             cork: Outbox::default(),
             corked: None,
             dirty: Vec::new(),
@@ -55,16 +55,14 @@ impl Connections {
     pub fn insert(&mut self, connection: Connection) -> Result<Key, SlabFull> {
         let deadline = connection.deadline;
         let key = self.slab.insert_with(|_| connection)?;
-        if deadline != Self::NEVER {
-            self.wheel.set(key.index(), deadline);
-        }
+        self.deadlines.set(key.index(), deadline);
         Ok(key)
     }
 
     /// Forgets one: the reactor has said its last word on it.
     pub fn remove(&mut self, key: Key) -> Option<Connection> {
         let connection = self.slab.remove(key)?;
-        self.wheel.cancel(key.index());
+        self.deadlines.cancel(key.index());
         Some(connection)
     }
 
@@ -129,26 +127,23 @@ impl Connections {
 
     /// See to it that [`Connections::expired`] names this connection at `at` or earlier.
     pub fn wake_at(&mut self, key: Key, at: Tick) {
-        if at != Self::NEVER && self.wheel.deadline(key.index()).is_none_or(|set| at < set) {
-            self.wheel.set(key.index(), at);
+        if at < self.deadlines.at(key.index()) {
+            self.deadlines.set(key.index(), at);
         }
     }
 
     /// Appends those whose time has come. Each has to be set again if it is to be told again.
     pub fn expired(&mut self, keys: &mut Vec<Key>) {
         let mut indices = Vec::new();
-        self.wheel.expire(self.now, &mut indices);
+        self.deadlines.expire(self.now, &mut indices);
         keys.extend(indices.into_iter().filter_map(|index| self.slab.key_at(index)));
     }
 
     /// When [`Connections::expired`] has something to tell.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Tick> {
-        self.wheel.next_expiry()
+        self.deadlines.next_expiry()
     }
-
-    /// A time that does not come.
-    pub const NEVER: Tick = Tick(u32::MAX);
 
     // Output
 
@@ -405,7 +400,7 @@ impl Connections {
             connection.outbox = None;
             connection.stash = None;
             connection.is_blocked = false;
-            self.wheel.cancel(key.index());
+            self.deadlines.cancel(key.index());
             reactor.close(key);
         }
     }

@@ -3,7 +3,7 @@
 use super::{Service, exchange::Phase, frames::second_of};
 use crate::{
     base::{Key, Tick},
-    conn::{Connections, Protocol, Stage},
+    conn::{Protocol, Stage},
     http::Status,
     ws::{self, CloseCode, Opcode},
 };
@@ -67,7 +67,7 @@ impl Service {
     fn expire_socket(&mut self, key: Key) {
         let now = self.core.connections.now();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        let mut next = Connections::NEVER;
+        let mut next = Tick::NEVER;
         if connection.pauses.throttled {
             if second_of(now) == connection.control_frame_second {
                 next = next.min(Tick(now.0 + 1));

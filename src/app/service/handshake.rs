@@ -17,7 +17,7 @@ use crate::{
         endpoint::Answer,
         upgrade::{AnyVerdict, Ticket},
     },
-    base::Key,
+    base::{Key, Tick},
     conn::{Compression, Protocol, Stage},
     http::{RequestHead, Status},
     ws::{self, Opening, deflate::Agreement},
@@ -103,7 +103,7 @@ impl Service {
         let now = self.core.connections.now();
         let config = &self.core.configs[usize::from(route)];
         let deadline = match config.max_lifetime.is_zero() {
-            true => crate::conn::Connections::NEVER,
+            true => Tick::NEVER,
             false => now.after(config.max_lifetime),
         };
         let idle = (!config.idle_timeout.is_zero()).then(|| now.after(config.ping_after()));
