@@ -1,182 +1,180 @@
-//! [`KeyedSlab`]: the `slab` crate plus a generation per slot, so that a stale key is inert.
+//! [`CompactSlab`]: values by index, as the `slab` crate has them, in no more bytes than they take:
+//! that one adds 16 to a value of none.
 
-use slab::Slab;
+use std::{mem, num::NonZeroU32};
 
-use super::{Key, room};
+use super::room;
 
-/// A slab whose keys never reach a later entry.
+/// Values that stay where they are until they are removed. A slot that has become free is used
+/// again before the slab grows.
 ///
-/// An entry holds its generation, so that one look at it tells whether a key is current. The
-/// generations to come are kept apart, because they outlast the entries. A slot whose generation
-/// is used up is retired: after four billion owners it leaks its few bytes instead of repeating a
-/// key.
+/// Who keeps an index forgets it when it removes the value: see [`KeyedSlab`](super::KeyedSlab) for
+/// keys that may outlive theirs.
 #[derive(Debug)]
-pub struct KeyedSlab<T> {
-    entries: Slab<Entry<T>>,
-    // Invariant: as long as `entries` ever was; the generation of the slot's present or next entry.
-    generations: Vec<u32>,
+pub struct CompactSlab<T> {
+    slots: Vec<Slot<T>>,
+    free: Link,
     len: usize,
-    max_len: usize,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    generation: u32,
-    // `None` in a slot that is retired.
-    value: Option<T>,
-}
-
-/// The slab is at its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SlabFull;
-
-impl<T> KeyedSlab<T> {
-    /// An empty slab for at most `max_len` entries. It takes address space, and no memory
-    /// yet.
-    #[must_use]
-    pub fn with_limit(max_len: usize) -> Self {
-        let max_len = max_len.min(Key::MAX_INDEX as usize);
-        let entries = Slab::with_capacity(room::<Entry<T>>().min(max_len));
-        let generations = Vec::with_capacity(room::<u32>().min(max_len));
-        Self { entries, generations, len: 0, max_len }
-    }
-
-    /// Stores the value that `make` returns for the key it will have.
+impl<T> CompactSlab<T> {
+    /// Stores a value.
     ///
-    /// # Errors
-    /// [`SlabFull`] if the limit is reached; `make` is not called then.
-    #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
-    pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Result<Key, SlabFull> {
-        if self.len >= self.max_len {
-            return Err(SlabFull);
-        }
-        let entry = self.entries.vacant_entry();
-        let index = entry.key();
-        if index >= Key::MAX_INDEX as usize {
-            return Err(SlabFull);
-        }
-        if index == self.generations.len() {
-            self.generations.push(0);
-        }
-        let key = Key::new(index as u32, self.generations[index]);
-        entry.insert(Entry { generation: key.generation(), value: Some(make(key)) });
+    /// # Panics
+    /// If there are four billion.
+    pub fn insert(&mut self, value: T) -> u32 {
         self.len += 1;
-        Ok(key)
-    }
-
-    /// The entry of this key, unless it has been removed.
-    #[inline]
-    #[must_use]
-    pub fn get(&self, key: Key) -> Option<&T> {
-        let entry = self.entries.get(key.index())?;
-        if entry.generation == key.generation() { entry.value.as_ref() } else { None }
-    }
-
-    /// The entry of this key, unless it has been removed.
-    #[inline]
-    #[must_use]
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let entry = self.entries.get_mut(key.index())?;
-        if entry.generation == key.generation() { entry.value.as_mut() } else { None }
-    }
-
-    /// Removes the entry. The key is inert from now on.
-    pub fn remove(&mut self, key: Key) -> Option<T> {
-        let entry = self.entries.get_mut(key.index())?;
-        if entry.generation != key.generation() {
-            return None;
+        let Some(index) = self.free.index() else {
+            self.slots.push(Slot::Taken(value));
+            return u32::try_from(self.slots.len() - 1).expect("less than four billion values");
+        };
+        if let Slot::Free(next) = mem::replace(&mut self.slots[index], Slot::Taken(value)) {
+            self.free = next;
         }
-        let value = entry.value.take()?;
+        index as u32
+    }
+
+    /// The value at this index.
+    #[inline]
+    #[must_use]
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.slots.get_mut(index as usize)?.get_mut()
+    }
+
+    /// Removes the value at this index.
+    pub fn remove(&mut self, index: u32) -> Option<T> {
+        let value = self.slots.get_mut(index as usize)?.vacate(self.free)?;
+        self.free = Link::to(index as usize);
         self.len -= 1;
-        if let Some(next) = key.generation().checked_add(1) {
-            self.generations[key.index()] = next;
-            self.entries.remove(key.index());
-        }
         Some(value)
     }
 
-    /// Number of entries.
+    /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no entry.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
+}
 
-    /// The key of the entry that now lives at this index.
-    #[must_use]
-    #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
-    pub fn key_at(&self, index: usize) -> Option<Key> {
-        let entry = self.entries.get(index)?;
-        entry.value.as_ref()?;
-        Some(Key::new(index as u32, entry.generation))
-    }
-
-    /// All entries, in the order of their indices.
-    #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.entries.iter().filter_map(|(index, entry)| {
-            Some((Key::new(index as u32, entry.generation), entry.value.as_ref()?))
-        })
+impl<T> Default for CompactSlab<T> {
+    fn default() -> Self {
+        Self { slots: Vec::with_capacity(room::<Slot<T>>()), free: Link::NONE, len: 0 }
     }
 }
+
+/// The place of a value. It takes no more than the value, if that has bit patterns to spare, and
+/// four bytes if the value takes none.
+#[derive(Debug)]
+pub(super) enum Slot<T> {
+    Taken(T),
+    // With the next one that is free.
+    Free(Link),
+}
+
+impl<T> Slot<T> {
+    #[inline]
+    pub(super) fn get(&self) -> Option<&T> {
+        match self {
+            Self::Taken(value) => Some(value),
+            Self::Free(_) => None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Self::Taken(value) => Some(value),
+            Self::Free(_) => None,
+        }
+    }
+
+    /// Takes the value out, if there is one. The slot is free then, and before `next`.
+    pub(super) fn vacate(&mut self, next: Link) -> Option<T> {
+        if let Self::Free(_) = self {
+            return None;
+        }
+        match mem::replace(self, Self::Free(next)) {
+            Self::Taken(value) => Some(value),
+            Self::Free(_) => None,
+        }
+    }
+}
+
+/// The index of a slot, or none.
+// One more than the index, so that zero is left to tell a link from a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link(NonZeroU32);
+
+impl Link {
+    pub(super) const NONE: Self = Self(NonZeroU32::MAX);
+
+    pub(super) fn to(index: usize) -> Self {
+        u32::try_from(index).map_or(Self::NONE, |index| Self(NonZeroU32::MIN.saturating_add(index)))
+    }
+
+    #[inline]
+    pub(super) fn index(self) -> Option<usize> {
+        (self != Self::NONE).then(|| self.0.get() as usize - 1)
+    }
+}
+
+const _: () = assert!(size_of::<Slot<()>>() == 4);
+const _: () = assert!(size_of::<Slot<Box<u64>>>() == 16);
+const _: () = assert!(size_of::<Slot<String>>() == 24);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
-    fn a_stale_key_reaches_nothing_while_its_slot_is_reused() {
-        let mut slab = KeyedSlab::with_limit(4);
-        let first = slab.insert_with(|_| 0).unwrap();
-        assert_eq!(slab.remove(first), Some(0));
-        for n in 1..1000 {
-            let key = slab.insert_with(|_| n).unwrap();
-            assert_eq!(key.index(), first.index());
-            assert_eq!(slab.get(first), None);
-            assert_eq!(slab.get_mut(first), None);
-            assert_eq!(slab.remove(first), None);
-            assert_eq!(slab.get(key), Some(&n));
-            assert_eq!(slab.remove(key), Some(n));
+    fn a_free_slot_is_used_before_the_slab_grows() {
+        let mut slab = CompactSlab::default();
+        let indices: Vec<u32> = "abcd".chars().map(|value| slab.insert(value)).collect();
+        assert_eq!(indices, [0, 1, 2, 3]);
+        for index in [1, 3, 0] {
+            assert!(slab.remove(index).is_some());
+            assert_eq!((slab.remove(index), slab.get_mut(index)), (None, None));
         }
-        assert!(slab.is_empty());
+        assert_eq!([(); 4].map(|()| slab.insert('x')), [0, 3, 1, 4]);
+        assert_eq!((slab.get_mut(2).copied(), slab.get_mut(9)), (Some('c'), None));
     }
 
     #[test]
-    fn the_limit_is_a_result() {
-        let mut slab = KeyedSlab::with_limit(2);
-        let a = slab.insert_with(|_| 'a').unwrap();
-        slab.insert_with(|_| 'b').unwrap();
-        assert_eq!(slab.insert_with(|_| 'c'), Err(SlabFull));
-        slab.remove(a);
-        assert!(slab.insert_with(|_| 'c').is_ok());
+    fn values_of_no_size_have_slots_too() {
+        let mut slab = CompactSlab::default();
+        let indices = [(); 3].map(|()| slab.insert(()));
+        assert_eq!(slab.remove(indices[1]), Some(()));
+        assert_eq!((slab.remove(indices[1]), slab.len()), (None, 2));
+        assert_eq!(slab.insert(()), indices[1]);
     }
 
     #[test]
-    fn a_slot_with_its_last_generation_is_retired() {
-        let mut slab = KeyedSlab::with_limit(8);
-        let key = slab.insert_with(|_| ()).unwrap();
-        slab.remove(key);
-        slab.generations[key.index()] = u32::MAX;
-        let last = slab.insert_with(|_| ()).unwrap();
-        assert_eq!((last.index(), last.generation()), (key.index(), u32::MAX));
-        slab.remove(last);
-        assert_eq!(slab.get(last), None);
-        assert_ne!(slab.insert_with(|_| ()).unwrap().index(), key.index());
-    }
-
-    #[test]
-    fn iteration_and_lookup_by_index_see_living_entries_only() {
-        let mut slab = KeyedSlab::with_limit(8);
-        let keys: Vec<Key> = (0..4).map(|n| slab.insert_with(|_| n).unwrap()).collect();
-        slab.remove(keys[1]);
-        assert_eq!(slab.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [0, 2, 3]);
-        assert_eq!(slab.key_at(1), None);
-        assert_eq!(slab.key_at(2), Some(keys[2]));
-        assert_eq!(slab.key_at(9), None);
+    fn behaves_like_a_map() {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        let (mut slab, mut model) = (CompactSlab::default(), BTreeMap::new());
+        for number in 0..10_000_u64 {
+            let index = draw(64) as u32;
+            if draw(2) == 0 {
+                assert_eq!(slab.remove(index), model.remove(&index));
+            } else if slab.len() < 64 {
+                let index = slab.insert(number);
+                assert_eq!(model.insert(index, number), None);
+            }
+            assert_eq!(slab.get_mut(index).copied(), model.get(&index).copied());
+            assert_eq!((slab.len(), slab.is_empty()), (model.len(), model.is_empty()));
+        }
     }
 }
