@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     base::{Key, Tick},
-    conn::Connection,
+    conn::{Connection, Flags},
     reactor::{Completion, Reactor},
 };
 
@@ -241,7 +241,8 @@ impl<R: Reactor> Worker<R> {
         core.stats.accepted += 1;
         let deadline = core.connections.now().after(core.limits.header_timeout);
         let mut connection = Connection::accepted(peer, core.connections.now(), deadline);
-        connection.expects_proxy_header = core.expects_proxy_header(peer);
+        let expects = core.expects_proxy_header(peer);
+        connection.flags.set(Flags::EXPECTS_PROXY_HEADER, expects);
         if self.over_at.is_some() || !self.service.admit_address(peer) {
             self.service.core.stats.refused += 1;
             return;

@@ -23,15 +23,18 @@ impl<T> CompactSlab<T> {
     /// # Panics
     /// If there are four billion.
     pub fn insert(&mut self, value: T) -> u32 {
-        self.len += 1;
         let Some(index) = self.free.index() else {
+            let index = u32::try_from(self.slots.len()).expect("less than four billion values");
             self.slots.push(Slot::Taken(value));
-            return u32::try_from(self.slots.len() - 1).expect("less than four billion values");
+            self.len += 1;
+            return index;
         };
-        if let Slot::Free(next) = mem::replace(&mut self.slots[index], Slot::Taken(value)) {
+        let slot = &mut self.slots[index as usize];
+        if let Slot::Free(next) = mem::replace(slot, Slot::Taken(value)) {
             self.free = next;
         }
-        index as u32
+        self.len += 1;
+        index
     }
 
     /// The value at this index.
@@ -44,7 +47,7 @@ impl<T> CompactSlab<T> {
     /// Removes the value at this index.
     pub fn remove(&mut self, index: u32) -> Option<T> {
         let value = self.slots.get_mut(index as usize)?.vacate(self.free)?;
-        self.free = Link::to(index as usize);
+        self.free = Link::to(index);
         self.len -= 1;
         Some(value)
     }
@@ -114,13 +117,13 @@ pub(super) struct Link(NonZeroU32);
 impl Link {
     pub(super) const NONE: Self = Self(NonZeroU32::MAX);
 
-    pub(super) fn to(index: usize) -> Self {
-        u32::try_from(index).map_or(Self::NONE, |index| Self(NonZeroU32::MIN.saturating_add(index)))
+    pub(super) fn to(index: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(index))
     }
 
     #[inline]
-    pub(super) fn index(self) -> Option<usize> {
-        (self != Self::NONE).then(|| self.0.get() as usize - 1)
+    pub(super) fn index(self) -> Option<u32> {
+        (self != Self::NONE).then(|| self.0.get() - 1)
     }
 }
 

@@ -135,7 +135,7 @@ const GROUP: usize = 64;
 /// So many that the highest floor is one group.
 const FLOORS: usize = 4;
 
-const _: () = assert!(GROUP.pow(FLOORS as u32) == Key::MAX_INDEX as usize);
+const _: () = assert!(FLOORS == 4 && GROUP * GROUP * GROUP * GROUP == Key::MAX_INDEX as usize);
 
 #[cfg(test)]
 mod tests {

@@ -51,7 +51,7 @@ impl<T> KeyedSlab<T> {
     /// [`SlabFull`] if the limit is reached; `make` is not called then.
     #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Result<Key, SlabFull> {
-        let index = self.free.index().unwrap_or(self.entries.len());
+        let index = self.free.index().map_or(self.entries.len(), |free| free as usize);
         if self.len >= self.max_len || index >= Key::MAX_INDEX as usize {
             return Err(SlabFull);
         }
@@ -87,6 +87,7 @@ impl<T> KeyedSlab<T> {
     }
 
     /// Removes the entry. The key is inert from now on.
+    #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let entry = self.entries.get_mut(key.index())?;
         if entry.generation != key.generation() {
@@ -96,7 +97,7 @@ impl<T> KeyedSlab<T> {
         self.len -= 1;
         if let Some(next) = key.generation().checked_add(1) {
             entry.generation = next;
-            self.free = Link::to(key.index());
+            self.free = Link::to(key.index() as u32);
         }
         Some(value)
     }

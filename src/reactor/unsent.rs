@@ -102,5 +102,6 @@ pub(super) fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<u
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "it is 5")]
 const EIO: NonZeroU16 = NonZeroU16::new(libc::EIO as u16).expect("not zero");
 const PIECES_PER_SEND: usize = 64;

@@ -18,7 +18,7 @@ use crate::{
         upgrade::{AnyVerdict, Ticket},
     },
     base::{Key, Tick},
-    conn::{Compression, Protocol, Stage},
+    conn::{Compression, Flags, Protocol, Stage},
     http::{RequestHead, Status},
     ws::{self, Opening, deflate::Agreement},
 };
@@ -138,7 +138,7 @@ impl Service {
         let answer = self.routes[usize::from(handshake.route)].judge(verdict);
         let idle = self.deadline(Phase::Idle);
         if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.has_exchange = false;
+            connection.flags.remove(Flags::HAS_EXCHANGE);
             connection.stage = Stage::Http;
             connection.deadline = idle;
             self.core.connections.wake_at(key, idle);
