@@ -132,6 +132,7 @@ const _: () = assert!(size_of::<Slot<Box<u64>>>() == 16);
 const _: () = assert!(size_of::<Slot<String>>() == 24);
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;

@@ -138,6 +138,7 @@ const FLOORS: usize = 4;
 const _: () = assert!(FLOORS == 4 && GROUP * GROUP * GROUP * GROUP == Key::MAX_INDEX as usize);
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
