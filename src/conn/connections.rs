@@ -205,6 +205,7 @@ impl Connections {
     }
 
     /// Where to append what is to be sent. The connection's stage is up to the caller.
+    #[inline]
     pub fn outbox(&mut self, key: Key) -> Option<&mut Outbox> {
         let connection = self.slab.get_mut(key)?;
         if connection.queued_bytes() == 0 && self.corked == Some(key) {
