@@ -79,6 +79,7 @@ impl WebSocketHandler for Echo {
 
 process::cases!(
     sockets_at_rest_cost_little,
+    memory_goes_back_after_a_burst,
     descriptors_run_out,
     floods_cost_a_bounded_amount,
     pipelined_requests_cost_a_bounded_amount,
@@ -106,6 +107,27 @@ fn sockets_at_rest_cost_little(backend: &str) {
     // By the sizes of what there is of each: 132 on a ring, 128 on epoll. Of the tables the last
     // pages are not full.
     assert!(cost <= 150, "{cost} bytes for each socket");
+}
+
+fn memory_goes_back_after_a_burst(backend: &str) {
+    let Some(process) = Process::start(backend, 2000) else { return };
+    let mut peers: Vec<Peer> = (0..600).map(|_| process.open("/echo")).collect();
+    let before = process.settled_memory();
+    // All of them are in the middle of a message at once.
+    let message = frame(Frame::BINARY, &numbered(1, LIMIT - 1));
+    let (most, last) = message.split_at(message.len() - 1);
+    peers.iter_mut().for_each(|peer| peer.write(most));
+    let burst = process.settled_memory() - before;
+    for peer in &mut peers {
+        peer.write(last);
+        assert_eq!(peer.frame().payload.len(), LIMIT - 1);
+    }
+    assert!(burst > 600 * LIMIT as u64 / 2, "{burst} bytes for 600 messages");
+    let (start, most) = (Instant::now(), before + burst / 4);
+    while process.memory() > most {
+        assert!(start.elapsed() < Duration::from_secs(10), "{} bytes are kept", process.memory());
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn descriptors_run_out(backend: &str) {
