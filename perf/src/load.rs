@@ -25,6 +25,7 @@ pub(crate) struct Measured {
     pub(crate) noun: String,
     pub(crate) count: u64,
     pub(crate) per_second: f64,
+    pub(crate) received_bytes_per_second: f64,
     pub(crate) latency: Latency,
     pub(crate) server: Option<ServerCost>,
     pub(crate) generator: GeneratorCost,

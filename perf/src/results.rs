@@ -17,6 +17,8 @@ pub(crate) struct Row {
     pub(crate) p99_9_us: Option<f64>,
     pub(crate) resident_bytes: Option<f64>,
     pub(crate) bytes_per_connection: Option<f64>,
+    /// What the generator received for each message, frames and all.
+    pub(crate) bytes_received: Option<f64>,
     pub(crate) system_calls: Option<f64>,
     pub(crate) server_busy: Option<f64>,
     pub(crate) generator_busy: Option<f64>,
@@ -30,6 +32,8 @@ impl Row {
             row.noun.clone_from(&load.noun);
             row.limit.clone_from(&load.limit);
             row.per_second = Some(load.per_second);
+            let is_any = load.per_second > 0.0;
+            row.bytes_received = is_any.then(|| load.received_bytes_per_second / load.per_second);
             row.p50_us = Some(load.latency.p50);
             row.p99_us = Some(load.latency.p99);
             row.p99_9_us = Some(load.latency.p99_9);
@@ -90,6 +94,7 @@ pub(crate) fn csv(entries: &[Entry]) -> String {
             row.p99_9_us,
             row.resident_bytes,
             row.bytes_per_connection,
+            row.bytes_received,
             row.system_calls,
             row.server_busy,
             row.generator_busy,
@@ -120,7 +125,7 @@ fn as_f64(bytes: u64) -> f64 {
     bytes as f64
 }
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "shape",
     "candidate",
     "round",
@@ -134,6 +139,7 @@ const COLUMNS: [&str; 17] = [
     "p99.9_us",
     "resident_bytes",
     "bytes_per_connection",
+    "bytes_received",
     "system_calls",
     "server_busy",
     "generator_busy",
@@ -150,7 +156,7 @@ mod tests {
         let (shape, candidate) = ("echo".to_owned(), Candidate::Uring);
         let text = csv(&[Entry { shape, candidate, round: 2, row }]);
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[1], "echo,uring,2,,,3.250,,,,,,,,,,,server");
+        assert_eq!(lines[1], "echo,uring,2,,,3.250,,,,,,,,,,,,server");
         assert_eq!(lines[1].split(',').count(), COLUMNS.len());
         assert_eq!(lines[0].split(',').count(), COLUMNS.len());
     }

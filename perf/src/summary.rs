@@ -102,6 +102,7 @@ fn median_row(entries: &[&Entry]) -> Row {
         p99_9_us: of(|row| row.p99_9_us),
         resident_bytes: of(|row| row.resident_bytes),
         bytes_per_connection: of(|row| row.bytes_per_connection),
+        bytes_received: of(|row| row.bytes_received),
         system_calls: of(|row| row.system_calls),
         server_busy: of(|row| row.server_busy),
         generator_busy: of(|row| row.generator_busy),

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     machine::Machine,
+    options::Compress,
     results::significant,
     shape::Load,
     summary::{Line, Summary},
@@ -87,6 +88,10 @@ pub(crate) fn details(summary: &Summary) -> String {
     if has_calls {
         head.push("calls");
     }
+    // How much was saved belongs to what that has cost.
+    if shape.compress != Compress::None {
+        head.push("bytes received");
+    }
     let rows: Vec<_> =
         summary.lines.iter().map(|line| details_row(line, summary, has_calls)).collect();
     text += &table(&head, &rows);
@@ -122,6 +127,9 @@ fn details_row(line: &Line, summary: &Summary, has_calls: bool) -> Vec<String> {
     ];
     if has_calls {
         row.push(number(median.system_calls));
+    }
+    if summary.shape.compress != Compress::None {
+        row.push(number(median.bytes_received));
     }
     row
 }

@@ -80,7 +80,7 @@ def run_server(outdir, cases, settings, environment):
 def run_client(outdir, cases, settings, environment):
     """The exit status of the suite."""
     url = f"ws://127.0.0.1:{free_port()}"
-    client = [EXAMPLES / "autobahn_client", url, "--agent", "sockeye"]
+    client = [EXAMPLES / "autobahn_client", "{url}", "--agent", "sockeye"]
     client += ["--compression", settings[-1]]
     suite = [HERE / "run-client.sh", url, outdir, *cases, "--", *client]
     return subprocess.run(suite, env=environment).returncode, []

@@ -34,9 +34,14 @@ impl History {
         self.bytes.truncate(kept);
         let length = kept + text.len();
         if length > self.bytes.capacity() {
-            // Memory doubles, and ends with exactly the window.
-            let capacity = length.max(2 * self.bytes.capacity()).min(window);
-            self.bytes.reserve_exact(capacity - kept);
+            // Whoever says little doubles its memory, and whoever says more has all of the window
+            // at once: what each step leaves behind may be of no use to anybody else, so that it
+            // shall not come to more than 12 KiB.
+            let capacity = match length {
+                ..=SMALL_BYTES => length.max(2 * self.bytes.capacity()).min(SMALL_BYTES),
+                _ => window,
+            };
+            self.bytes.reserve_exact(capacity.min(window) - kept);
         }
         self.bytes.extend_from_slice(text);
     }
@@ -58,6 +63,9 @@ impl History {
         self.bytes.capacity()
     }
 }
+
+/// Up to here memory follows what was said.
+const SMALL_BYTES: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -81,6 +89,26 @@ mod tests {
             }
             history.clear();
             prop_assert_eq!((history.bytes().len(), history.held_bytes()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn little_is_left_behind_as_it_grows() {
+        for size in [1, 100, 1000, 1024, 4095, 4096, 4097, 40_000] {
+            let mut history = History::new(15);
+            let (mut held, mut left_behind) = (0, 0);
+            let mut said = 0;
+            while said < 40_000 {
+                history.push(&vec![b'a'; size]);
+                said += size;
+                if history.held_bytes() != held {
+                    left_behind += held;
+                    held = history.held_bytes();
+                }
+                assert!(said > SMALL_BYTES || held <= SMALL_BYTES);
+            }
+            assert!(left_behind < 12 << 10, "{left_behind} bytes in pieces of {size}");
+            assert_eq!(held, 32 << 10);
         }
     }
 }

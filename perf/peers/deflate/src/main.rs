@@ -6,9 +6,11 @@
 
 use std::{hint::black_box, time::Duration};
 
+use corpora::CORPORA;
 use foreign::memory;
 use library::{LIBRARIES, Library, Setting};
 
+mod corpora;
 mod foreign;
 mod library;
 
@@ -16,6 +18,9 @@ mod library;
 mod texts;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("sizes") {
+        return compare_at_equal_size();
+    }
     println!("| message | use | library | level | deflate us | inflate us | size |");
     println!("| --- | --- | --- | ---: | ---: | ---: | ---: |");
     for (name, bytes, count) in
@@ -32,9 +37,15 @@ fn main() {
                     continue;
                 }
                 for level in LEVELS {
-                    let setting = Setting { level, window_bits, memory_level: 8, is_dedicated };
-                    let row = measure(library, setting, &messages);
-                    println!("| {name} | {how} | {} | {level} | {row} |", library.name);
+                    let memory_level = library.memory_level;
+                    let setting = Setting { level, window_bits, memory_level, is_dedicated };
+                    let Figures { deflating, inflating, percent } =
+                        measure(library, setting, &messages);
+                    println!(
+                        "| {name} | {how} | {} | {level} | {deflating:.2} | {inflating:.2} \
+                         | {percent:.0} % |",
+                        library.name
+                    );
                 }
             }
         }
@@ -44,22 +55,75 @@ fn main() {
     );
     println!("| --- | ---: | ---: | ---: | ---: |");
     for library in &LIBRARIES {
-        let [full, small, least] = [(15, 8), (12, 4), (9, 1)].map(|(window_bits, memory_level)| {
-            if window_bits < 15 && !library.has_windows {
-                return "-".into();
-            }
-            bytes_of_deflater(library, window_bits, memory_level).to_string()
-        });
+        let [full, small, least] =
+            [(15, library.memory_level), (12, 4), (9, 1)].map(|(window_bits, memory_level)| {
+                if window_bits < 15 && !library.has_windows {
+                    return "-".into();
+                }
+                bytes_of_deflater(library, window_bits, memory_level).to_string()
+            });
         println!(
             "| {} | {full} | {small} | {least} | {} |",
             library.name,
             bytes_of_inflater(library)
         );
     }
+    compare_at_equal_size();
 }
 
-/// The three last columns of a row.
-fn measure(library: &Library, setting: Setting, messages: &[Vec<u8>]) -> String {
+/// What zlib does at 6, and the least level at which zlib-rs makes the same messages no longer: a
+/// level has no meaning outside of its library.
+fn compare_at_equal_size() {
+    let (ours, theirs) = (&LIBRARIES[1], &LIBRARIES[3]);
+    print!("\n| text | bytes | {} 6, us | size | inflate us ", theirs.name);
+    println!("| {} level | us | size | inflate us | times |", ours.name);
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    let measure = |library: &Library, level, messages: &[Vec<u8>]| {
+        let memory_level = library.memory_level;
+        let setting = Setting { level, window_bits: 15, memory_level, is_dedicated: false };
+        measure(library, setting, messages)
+    };
+    for corpus in &CORPORA {
+        for bytes in [256, 1 << 10, 4 << 10] {
+            let messages = corpus.messages(bytes, 128);
+            let zlib = measure(theirs, 6, &messages);
+            let as_short = (1..=9)
+                .map(|level| (level, measure(ours, level, &messages)))
+                .find(|(_, figures)| figures.percent <= zlib.percent);
+            print!("| {} | {bytes} | {zlib} ", corpus.name);
+            match as_short {
+                Some((level, figures)) => {
+                    let times = zlib.both() / figures.both();
+                    println!("| {level} | {figures} | {times:.2} |");
+                }
+                None => println!("| none | | | | |"),
+            }
+        }
+    }
+}
+
+/// Microseconds for one message, and what is left of it.
+struct Figures {
+    deflating: f64,
+    inflating: f64,
+    percent: f64,
+}
+
+impl Figures {
+    /// What an echo takes.
+    fn both(&self) -> f64 {
+        self.deflating + self.inflating
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { deflating, inflating, percent } = self;
+        write!(f, "{deflating:.2} | {percent:.1} % | {inflating:.2}")
+    }
+}
+
+fn measure(library: &Library, setting: Setting, messages: &[Vec<u8>]) -> Figures {
     let mut output = vec![0; 64 << 10];
     let mut deflater = (library.deflater)(setting);
     let mut payloads = Vec::new();
@@ -98,7 +162,7 @@ fn measure(library: &Library, setting: Setting, messages: &[Vec<u8>]) -> String 
     let each = |time: Duration| time.as_secs_f64() * 1e6 / messages.len() as f64;
     let total = |all: &[Vec<u8>]| all.iter().map(Vec::len).sum::<usize>() as f64;
     let percent = 100.0 * total(&payloads) / total(messages);
-    format!("{:.2} | {:.2} | {percent:.0} %", each(deflating), each(inflating))
+    Figures { deflating: each(deflating), inflating: each(inflating), percent }
 }
 
 /// The processor's time for one pass, in which nothing came between.
@@ -136,6 +200,6 @@ fn bytes_of_inflater(library: &Library) -> usize {
     memory::held_bytes() - before
 }
 
-const LEVELS: [u8; 5] = [1, 2, 3, 6, 9];
+const LEVELS: [u8; 6] = [1, 2, 3, 6, 7, 9];
 /// For how long each figure is looked for.
 const TIME: Duration = Duration::from_millis(150);

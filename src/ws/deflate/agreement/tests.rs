@@ -135,6 +135,40 @@ fn windows_are_as_large_as_both_sides_want_them() {
     }
 }
 
+#[test]
+fn every_window_is_answered_by_one_that_both_have() {
+    let sizes = || 8..=15_u8;
+    for limit in std::iter::once(None).chain(sizes().map(Some)) {
+        for own in WINDOW_BITS {
+            let offer = format!("permessage-deflate{}", shown("; server_max_window_bits", limit));
+            let expected = match limit {
+                // zlib has no such window to deflate with.
+                Some(8) => "-".into(),
+                // §7.1.2.1: never larger than was asked for, and said only where it was.
+                Some(limit) => format!("server_max_window_bits={}", limit.min(own)),
+                None => String::new(),
+            };
+            assert_eq!(answer(&[&offer], &taken_over(own, 15)), expected, "{offer}, {own}");
+        }
+    }
+    // Not offered, offered without a size, and with each.
+    let unsized_offer = std::iter::once((String::new(), 15));
+    let offers = sizes().map(|bits| (format!("={bits}"), bits)).chain(unsized_offer);
+    for (value, limit) in offers {
+        for own in WINDOW_BITS {
+            let offer = format!("permessage-deflate; client_max_window_bits{value}");
+            let bits = own.min(limit);
+            // §7.1.2.2: 15 is what there is without a word.
+            let expected = shown("client_max_window_bits", Some(bits).filter(|bits| *bits < 15));
+            assert_eq!(answer(&[&offer], &taken_over(15, own)), expected, "{offer}, {own}");
+        }
+    }
+}
+
+fn shown(name: &str, bits: Option<u8>) -> String {
+    bits.map(|bits| format!("{name}={bits}")).unwrap_or_default()
+}
+
 /// What a client with these preferences makes of the value: its windows for sending and
 /// receiving, `+` for those that are taken over.
 fn made_of(value: &str, preferences: &Preferences) -> String {
