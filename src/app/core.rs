@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     base::{Key, Shared, Tick},
-    conn::{Connection, Connections, Pauses, Stage},
+    conn::{Connection, Connections, Flags, Stage},
     pubsub::{self, Audience, Framed, PubSub, TurnFull, Variant},
     ws::{self, CloseCode, Message, Opcode},
 };
@@ -150,11 +150,12 @@ impl Core {
         is_last: bool,
     ) -> SendStatus {
         let Some(connection) = self.connections.get_mut(key) else { return SendStatus::Closed };
-        let is_first = !std::mem::take(&mut connection.is_fragmenting);
+        let is_first = !connection.flags.take(Flags::IS_FRAGMENTING);
         let opcode = if is_first { piece.opcode() } else { Opcode::Continuation };
         let status = self.send_with_care(key, opcode, is_last, piece.as_bytes());
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.is_fragmenting = if status.is_accepted() { !is_last } else { !is_first };
+            let goes_on = if status.is_accepted() { !is_last } else { !is_first };
+            connection.flags.set(Flags::IS_FRAGMENTING, goes_on);
         }
         status
     }
@@ -187,7 +188,7 @@ impl Core {
         };
         // RFC 6455 §5.4: only control frames may stand between the fragments of a message.
         let is_control = opcode.is_control();
-        if connection.is_fragmenting && !is_control {
+        if connection.flags.contains(Flags::IS_FRAGMENTING) && !is_control {
             return self.refuse(key, bytes);
         }
         let is_blocked = connection.is_blocked();
@@ -522,7 +523,7 @@ impl Core {
         connection.stage = stage;
         connection.deadline = deadline;
         // Whoever is being closed is read from, so that the end is noticed.
-        let was_paused = std::mem::take(&mut connection.pauses) != Pauses::default();
+        let was_paused = connection.flags.take(Flags::PAUSES);
         if stage == Stage::Ending {
             let _ = connection.take_stash();
         }
@@ -559,14 +560,15 @@ impl Core {
     pub(super) fn set_paused(&mut self, key: Key, is_paused: bool) {
         let now = self.connections.now();
         let is_concerned =
-            |connection: &&mut Connection| connection.is_open() || connection.has_exchange;
+            |connection: &&mut Connection| connection.is_open() || connection.has_exchange();
         let Some(connection) = self.connections.get_mut(key).filter(is_concerned) else { return };
-        if std::mem::replace(&mut connection.pauses.application, is_paused) == is_paused {
+        if connection.flags.contains(Flags::IS_PAUSED) == is_paused {
             return;
         }
+        connection.flags.set(Flags::IS_PAUSED, is_paused);
         if !is_paused {
             connection.heard = now;
-            connection.is_pinged = false;
+            connection.flags.remove(Flags::IS_PINGED);
             self.resumed.push(key);
         }
         self.connections.touch(key);

@@ -3,7 +3,7 @@
 use super::{CompressionConfig, Core, SendStatus};
 use crate::{
     base::{Key, Shared, Tick},
-    conn::{Compression, Connections},
+    conn::Compression,
     pubsub::{Audience, Framed, Variant},
     ws::{
         self, Message, Opcode,
@@ -209,10 +209,10 @@ impl Core {
     /// Lets go of what a dedicated compressor keeps, if nothing was heard of this socket for long
     /// enough. Returns when that will be.
     pub(super) fn release_history(&mut self, key: Key) -> Tick {
-        let Some(connection) = self.connections.get(key) else { return Connections::NEVER };
+        let Some(connection) = self.connections.get(key) else { return Tick::NEVER };
         let config = &self.configs[usize::from(connection.route)].compression;
         if config.release_after.is_zero() {
-            return Connections::NEVER;
+            return Tick::NEVER;
         }
         let at = connection.heard.after(config.release_after);
         if self.connections.now() < at {
@@ -222,7 +222,7 @@ impl Core {
         if let Some(history) = deflation.and_then(|deflation| deflation.outgoing(key)) {
             history.clear();
         }
-        Connections::NEVER
+        Tick::NEVER
     }
 
     /// As [`Core::publish`], to everyone as it is.

@@ -5,7 +5,7 @@ use std::{ops::Range, rc::Rc, time::Duration};
 use super::{Dropped, Stats, WebSocketConfig};
 use crate::{
     base::{Key, Outbox, Shared, Tick},
-    conn::{Connection, Connections},
+    conn::{Connection, Connections, Flags},
     pubsub::{Batch, Segment, Sink},
     reactor::Reactor,
 };
@@ -112,7 +112,7 @@ impl<W: Way> Sink for Delivery<'_, W> {
         let Some(connection) = self.connections.get(owner).filter(|c| c.is_subscribed()) else {
             return;
         };
-        let (compression, is_fragmenting) = (connection.compression, connection.is_fragmenting);
+        let (compression, flags) = (connection.compression, connection.flags);
         let is_blocked = connection.is_blocked();
         let config = &self.configs[usize::from(connection.route)];
         let limit = match connection.is_open() {
@@ -120,7 +120,7 @@ impl<W: Way> Sink for Delivery<'_, W> {
             false => stream_limit(connection, config, self.connections.now()),
         };
         // RFC 6455 §5.4: no message stands between the fragments of another.
-        if is_fragmenting {
+        if flags.contains(Flags::IS_FRAGMENTING) {
             let (messages, bytes) = (batch.message_count() as u64, batch.len() as u64);
             self.stats.dropped_messages += messages;
             self.stats.dropped_bytes += bytes;

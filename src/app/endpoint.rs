@@ -7,8 +7,6 @@ use std::{
     rc::Rc,
 };
 
-use slab::Slab;
-
 use super::{
     Close, Context, Core, Dropped, PendingUpgrade, Request, Response, SocketId, Upgrade, WebSocket,
     WebSocketConfig, WebSocketHandler,
@@ -16,7 +14,7 @@ use super::{
     upgrade::{Acceptance, AnyVerdict, Decision, Ticket, Verdict},
 };
 use crate::{
-    base::{Key, room},
+    base::{CompactSlab, Key},
     http::Status,
     ws::Message,
 };
@@ -64,19 +62,17 @@ pub(super) enum Answer {
 pub(super) struct Route<H: WebSocketHandler> {
     handler: H,
     config: Rc<WebSocketConfig>,
-    data: Slab<H::Data>,
+    data: CompactSlab<H::Data>,
 }
 
 impl<H: WebSocketHandler> Route<H> {
     pub(super) fn new(handler: H, config: WebSocketConfig) -> Self {
-        let data = Slab::with_capacity(room::<(H::Data, usize)>());
-        Self { handler, config: Rc::new(config), data }
+        Self { handler, config: Rc::new(config), data: CompactSlab::default() }
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "no more than there are connections")]
     fn accept(&mut self, acceptance: Acceptance<H::Data>) -> Answer {
         let Acceptance { data, protocol, headers } = acceptance;
-        Answer::Accept { slot: self.data.insert(data) as u32, protocol, headers }
+        Answer::Accept { slot: self.data.insert(data), protocol, headers }
     }
 
     /// Calls the handler with the socket at this place.
@@ -86,7 +82,7 @@ impl<H: WebSocketHandler> Route<H> {
         at: Place,
         call: impl FnOnce(&mut H, &mut WebSocket<'_, H::Data>),
     ) {
-        let Some(data) = self.data.get_mut(at.slot as usize) else { return };
+        let Some(data) = self.data.get_mut(at.slot) else { return };
         call(&mut self.handler, &mut WebSocket { core, key: at.key, data });
     }
 }
@@ -124,7 +120,7 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
     }
 
     fn discard(&mut self, slot: u32) {
-        let data = self.data.try_remove(slot as usize);
+        let data = self.data.remove(slot);
         // A panic is told by its hook, and has nobody's socket to close.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(data)));
     }
@@ -159,7 +155,7 @@ impl<H: WebSocketHandler> Endpoint for Route<H> {
     }
 
     fn close(&mut self, core: &mut Core, farewell: &Farewell) {
-        let Some(data) = self.data.try_remove(farewell.slot as usize) else { return };
+        let Some(data) = self.data.remove(farewell.slot) else { return };
         let close = Close {
             id: SocketId::new(core.worker, farewell.key),
             code: farewell.code,

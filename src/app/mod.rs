@@ -31,6 +31,7 @@ mod event;
 mod files;
 mod handler;
 mod http_handler;
+mod leftovers;
 mod limits;
 mod page;
 mod prepared;

@@ -12,7 +12,7 @@ use std::{
 use super::{App, Backend, Error, Limits, Remote, Result, Service, Worker};
 use crate::reactor::{
     self, Address, EpollReactor, Listener, Reactor, Socket, UringReactor, allowed_processors,
-    pin_thread, unix_time,
+    give_back_memory, pin_thread, unix_time,
 };
 
 /// A server before it runs: where it listens, and how.
@@ -325,7 +325,8 @@ impl Seat {
         let app = factory(&self.remote);
         let limits = Rc::new(self.settings.limits);
         let service = Service::new(app, self.remote, self.worker, limits).map_err(Error::Config)?;
-        let mut worker = Worker::new(reactor, service, unix_time);
+        let worker = Worker::new(reactor, service, unix_time);
+        let mut worker = worker.giving_back(give_back_memory);
         for listener in self.listeners {
             worker.listen(listener).map_err(Error::Worker)?;
         }

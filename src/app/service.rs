@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     base::Key,
-    conn::{Connection, Protocol, Stage},
+    conn::{Connection, Flags, Protocol, Stage},
     http::{Date, HeaderSlots, ProxyHeader, RequestHead, RouteError, Router},
     ws::{self, CloseCode},
 };
@@ -169,9 +169,9 @@ impl Service {
         let now = self.core.connections.now();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         connection.heard = now;
-        connection.is_pinged = false;
+        connection.flags.remove(Flags::IS_PINGED);
         if connection.stashed_bytes() > 0 || !connection.may_decode() {
-            if connection.expects_proxy_header {
+            if connection.flags.contains(Flags::EXPECTS_PROXY_HEADER) {
                 self.core.resumed.push(key);
             }
             return self.keep(key, bytes);
@@ -211,7 +211,7 @@ impl Service {
     /// The peer will send no more; with an error, the connection is gone.
     pub(super) fn ended(&mut self, key: Key, error: Option<&std::io::Error>) {
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        connection.is_peer_ended = true;
+        connection.flags.insert(Flags::IS_PEER_ENDED);
         if let Some(error) = error {
             let reason = error.to_string();
             self.core.abort(key, &reason);
@@ -225,7 +225,7 @@ impl Service {
     pub(super) fn settled(&mut self, key: Key) {
         self.core.connections.touch(key);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        if std::mem::take(&mut connection.owes_drain) {
+        if connection.flags.take(Flags::OWES_DRAIN) {
             let is_open = connection.is_open();
             let (route, place) = place(key, connection);
             if is_open {
@@ -233,7 +233,7 @@ impl Service {
                 self.call(key, route, |endpoint, core| endpoint.drain(core, place));
             }
         }
-        if self.core.connections.get(key).is_some_and(|connection| connection.has_exchange) {
+        if self.core.connections.get(key).is_some_and(Connection::has_exchange) {
             self.core.connections.cork(key);
             self.pump(key);
         }
@@ -248,7 +248,7 @@ impl Service {
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         let stash = connection.take_stash();
         // The end of a request may be all that is left of it.
-        if stash.is_some() || connection.has_exchange {
+        if stash.is_some() || connection.has_exchange() {
             let mut bytes = stash.unwrap_or_default();
             self.core.connections.cork(key);
             let done = self.decode(key, &mut bytes);
@@ -258,7 +258,9 @@ impl Service {
         }
         self.core.connections.touch(key);
         let connection = self.core.connections.get(key);
-        if connection.is_some_and(|c| c.is_peer_ended && c.stashed_bytes() == 0) {
+        if connection
+            .is_some_and(|c| c.flags.contains(Flags::IS_PEER_ENDED) && c.stashed_bytes() == 0)
+        {
             self.end_of_input(key);
         }
         self.say_farewells();
@@ -279,10 +281,12 @@ impl Service {
         let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
         let mut done = 0;
         if let Protocol::Http(_) = connection.protocol {
-            if connection.expects_proxy_header {
+            if connection.flags.contains(Flags::EXPECTS_PROXY_HEADER) {
                 done = self.proxy_header(key, input);
                 let connection = self.core.connections.get(key);
-                if connection.is_none_or(|c| c.expects_proxy_header || !c.may_decode()) {
+                if connection.is_none_or(|c| {
+                    c.flags.contains(Flags::EXPECTS_PROXY_HEADER) || !c.may_decode()
+                }) {
                     return done;
                 }
             }
@@ -307,7 +311,7 @@ impl Service {
         };
         let Some(ProxyHeader { source, length }) = header else { return 0 };
         let Some(connection) = self.core.connections.get_mut(key) else { return length };
-        connection.expects_proxy_header = false;
+        connection.flags.remove(Flags::EXPECTS_PROXY_HEADER);
         if let Some(source) = source {
             let proxy = connection.peer.address();
             connection.peer = Some(source).into();
@@ -326,7 +330,7 @@ impl Service {
         let Some(connection) = self.core.connections.get(key) else { return };
         match connection.stage {
             // A complete request whose response is under way: the end follows that.
-            Stage::Http if connection.has_exchange && is_at_end(&connection.protocol) => {}
+            Stage::Http if connection.has_exchange() && is_at_end(&connection.protocol) => {}
             Stage::Http => self.core.end(key),
             // What would it do with a WebSocket?
             Stage::Answering if self.is_handshake(key) => {
@@ -348,7 +352,7 @@ impl Service {
             deflation.close(key);
         }
         if let Some(connection) = self.core.connections.get(key)
-            && connection.has_exchange
+            && connection.has_exchange()
         {
             self.abandon(key);
         }

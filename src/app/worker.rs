@@ -10,14 +10,15 @@
 use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
 use super::{
-    Service,
+    Service, Stats,
     counted_time::CountedTime,
     delivery::{Delivery, Now},
+    leftovers::Leftovers,
     remote::Letter,
 };
 use crate::{
     base::{Key, Tick},
-    conn::Connection,
+    conn::{Connection, Flags},
     reactor::{Completion, Reactor},
 };
 
@@ -35,6 +36,9 @@ pub struct Worker<R: Reactor> {
     // What deadlines of connections are judged by.
     time: CountedTime,
     unix_time: fn() -> u64,
+    leftovers: Leftovers,
+    // Gives freed memory back to the machine.
+    give_back: Option<fn()>,
     // The whole second in which the date was set last.
     dated: Option<u64>,
     keys: Vec<Key>,
@@ -56,10 +60,19 @@ impl<R: Reactor> Worker<R> {
             over_at: None,
             time: CountedTime::default(),
             unix_time,
+            leftovers: Leftovers::default(),
+            give_back: None,
             dated: None,
             keys: Vec::new(),
             letters: VecDeque::new(),
         }
+    }
+
+    /// Has `give_back` called when memory that was freed may go back to the machine.
+    #[must_use]
+    pub fn giving_back(mut self, give_back: fn()) -> Self {
+        self.give_back = Some(give_back);
+        self
     }
 
     /// Accepts connections from this listener too.
@@ -110,6 +123,11 @@ impl<R: Reactor> Worker<R> {
             core.stats.compressions = deflation.compressions();
         }
         core.remote.board(core.worker).publish(&core.stats);
+        if let Some(give_back) = self.give_back
+            && self.leftovers.look(self.reactor.now(), bytes_moved(&core.stats))
+        {
+            give_back();
+        }
         Ok(goes_on)
     }
 
@@ -143,7 +161,8 @@ impl<R: Reactor> Worker<R> {
         let expiry = core.connections.next_expiry().map(|tick| Tick::default().until(tick));
         let expiry = expiry.map(|counted| self.time.reactor_time(counted));
         let rest = self.resting.iter().map(|(_, until)| *until).min();
-        let next = [expiry, rest, self.over_at].into_iter().flatten().min()?;
+        let quiet = self.give_back.and_then(|_| self.leftovers.due_at(bytes_moved(&core.stats)));
+        let next = [expiry, rest, quiet, self.over_at].into_iter().flatten().min()?;
         Some(next.saturating_sub(now))
     }
 
@@ -241,7 +260,8 @@ impl<R: Reactor> Worker<R> {
         core.stats.accepted += 1;
         let deadline = core.connections.now().after(core.limits.header_timeout);
         let mut connection = Connection::accepted(peer, core.connections.now(), deadline);
-        connection.expects_proxy_header = core.expects_proxy_header(peer);
+        let expects = core.expects_proxy_header(peer);
+        connection.flags.set(Flags::EXPECTS_PROXY_HEADER, expects);
         if self.over_at.is_some() || !self.service.admit_address(peer) {
             self.service.core.stats.refused += 1;
             return;
@@ -331,6 +351,10 @@ impl<R: Reactor> Drop for Worker<R> {
         core.remote.letters(core.worker).close();
         core.remote.interest(core.worker).close();
     }
+}
+
+fn bytes_moved(stats: &Stats) -> u64 {
+    stats.bytes_in + stats.bytes_out
 }
 
 /// When so much of one connection has been received, it is the others' turn.

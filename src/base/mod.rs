@@ -2,18 +2,22 @@
 //!
 //! Everything here is plain data. Time arrives as [`Tick`]s, memory is counted by its owner.
 
+mod compact_slab;
 mod copy;
+mod deadlines;
 mod key;
+mod keyed_slab;
 mod outbox;
 mod room;
 mod shared;
-mod slab;
-mod timer;
+mod tick;
 
+pub use compact_slab::CompactSlab;
 pub(crate) use copy::BLOCK_BYTES;
+pub use deadlines::Deadlines;
 pub use key::Key;
+pub use keyed_slab::{KeyedSlab, SlabFull};
 pub use outbox::{Chunk, Outbox};
 pub(crate) use room::room;
 pub use shared::Shared;
-pub use slab::{KeyedSlab, SlabFull};
-pub use timer::{Tick, TimerWheel};
+pub use tick::Tick;

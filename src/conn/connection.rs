@@ -1,12 +1,12 @@
 //! [`Connection`]: the state of one peer, without what its application keeps.
 //!
-//! At rest a connection owns no heap memory: outbox and stash exist only while they hold bytes.
+//! At rest a connection owns no heap memory, and it is small: there may be a million at rest.
 
 use std::net::SocketAddr;
 
-use super::{Compression, Peer};
+use super::{Compression, Flags, Peer, flags::Flow, held::Held};
 use crate::{
-    base::{Outbox, Tick},
+    base::Tick,
     http::{self, Exchange},
     pubsub::SubscriberId,
     ws,
@@ -19,11 +19,11 @@ pub struct Connection {
     pub protocol: Protocol,
     /// How far it has come.
     pub stage: Stage,
-    /// Why nothing is read at present.
-    pub pauses: Pauses,
+    /// What is true of it.
+    pub flags: Flags,
     /// When bytes last arrived, or left after having been refused.
     pub heard: Tick,
-    /// When this stage, or the WebSocket's life, has to be over. `NEVER` for no such time.
+    /// When this stage, or the WebSocket's life, has to be over. [`Tick::NEVER`] for no such time.
     pub deadline: Tick,
     /// The registration with the topics, if it ever subscribed.
     pub subscriber: Option<SubscriberId>,
@@ -41,37 +41,14 @@ pub struct Connection {
     pub exchange: Exchange,
     /// How messages of the WebSocket are compressed.
     pub compression: Compression,
-    /// Whether the request at hand has a state of its own, apart from the connection.
-    pub has_exchange: bool,
-    /// Whether a header of the PROXY protocol has to come first.
-    pub expects_proxy_header: bool,
-    /// Whether a ping has been sent and nothing was heard since.
-    pub is_pinged: bool,
-    /// Whether the peer has ended its direction.
-    pub is_peer_ended: bool,
-    /// Whether the application is to be told when everything has left.
-    pub owes_drain: bool,
-    /// Whether the application has begun a message in fragments and not ended it.
-    pub is_fragmenting: bool,
-    // Invariant: `None`, or not empty.
-    pub(super) outbox: Option<Box<Outbox>>,
-    // Received bytes that have not been decoded yet. Invariant: `None`, or not empty.
-    #[allow(clippy::box_collection, reason = "8 bytes instead of 24 where there is none")]
-    pub(super) stash: Option<Box<Vec<u8>>>,
+    pub(super) flow: Flow,
+    // What waits to be sent (the outbox), and to be decoded (the stash).
+    pub(super) held: Held,
     // The turn of the last send.
     pub(super) sent_in_turn: u32,
-    // Whether the kernel has refused bytes; `Writable` will come.
-    pub(super) is_blocked: bool,
-    // Whether so much has been produced that decoding waits until the kernel has taken it.
-    pub(super) is_full: bool,
-    // Whether the reactor has been told to pause.
-    pub(super) is_paused: bool,
-    pub(super) is_shut_down: bool,
-    // Whether the key is in the list of those to look at at the end of the turn...
-    pub(super) is_dirty: bool,
-    // ...and of those to look at when their sends have settled.
-    pub(super) is_awaited: bool,
 }
+
+const _: () = assert!(size_of::<Connection>() == 96);
 
 /// What a connection speaks.
 #[derive(Debug)]
@@ -104,15 +81,6 @@ pub enum Stage {
     Closed,
 }
 
-/// Reasons not to read. While there is one, nothing is decoded either.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pauses {
-    /// The application wishes it.
-    pub application: bool,
-    /// Too many control frames.
-    pub throttled: bool,
-}
-
 impl Connection {
     /// A connection that has just been accepted.
     #[must_use]
@@ -120,7 +88,7 @@ impl Connection {
         Self {
             protocol: Protocol::Http(http::Decoder::default()),
             stage: Stage::Http,
-            pauses: Pauses::default(),
+            flags: Flags::default(),
             heard: now,
             deadline,
             subscriber: None,
@@ -131,22 +99,16 @@ impl Connection {
             control_frame_second: 0,
             exchange: Exchange::FAULT,
             compression: Compression::default(),
-            has_exchange: false,
-            expects_proxy_header: false,
-            is_pinged: false,
-            is_peer_ended: false,
-            owes_drain: false,
-            is_fragmenting: false,
-            outbox: None,
-            stash: None,
+            flow: Flow::default(),
+            held: Held::default(),
             sent_in_turn: 0,
-            is_blocked: false,
-            is_full: false,
-            is_paused: false,
-            is_shut_down: false,
-            is_dirty: false,
-            is_awaited: false,
         }
+    }
+
+    /// Whether the request at hand has a state of its own, apart from the connection.
+    #[must_use]
+    pub fn has_exchange(&self) -> bool {
+        self.flags.contains(Flags::HAS_EXCHANGE)
     }
 
     /// Whether messages can be sent.
@@ -165,17 +127,15 @@ impl Connection {
     /// Whether the peer does not take what is sent.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.is_blocked
+        self.flow.contains(Flow::IS_BLOCKED)
     }
 
     /// Whether received bytes may be decoded now.
     #[inline]
     #[must_use]
     pub fn may_decode(&self) -> bool {
-        !self.is_blocked
-            && !self.is_full
-            && !self.pauses.application
-            && !self.pauses.throttled
+        !self.flow.intersects(Flow::IS_BLOCKED.union(Flow::IS_FULL))
+            && !self.flags.intersects(Flags::PAUSES)
             && matches!(self.stage, Stage::Http | Stage::WebSocket | Stage::Closing)
     }
 
@@ -187,9 +147,8 @@ impl Connection {
 
     /// Whether the reactor should not receive.
     pub(super) fn wants_pause(&self) -> bool {
-        let Pauses { application, throttled } = self.pauses;
         let is_read = !matches!(self.stage, Stage::Ending);
-        let is_held_up = self.is_blocked || application || throttled;
+        let is_held_up = self.is_blocked() || self.flags.intersects(Flags::PAUSES);
         is_read && (is_held_up || self.stashed_bytes() > self.max_stash_bytes())
     }
 
@@ -205,37 +164,31 @@ impl Connection {
     #[inline]
     #[must_use]
     pub fn stashed_bytes(&self) -> usize {
-        self.stash.as_ref().map_or(0, |stash| stash.len())
+        self.held.stashed_bytes()
     }
 
     /// Takes what has been received and not been decoded.
     pub fn take_stash(&mut self) -> Option<Vec<u8>> {
-        self.stash.take().map(|stash| *stash)
+        self.held.take_stash()
     }
 
     /// Keeps bytes to be decoded later, behind those that are kept already.
     pub fn stash(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.stash.get_or_insert_default().extend_from_slice(bytes);
-        }
+        self.held.stash(bytes);
     }
 
     /// Keeps what is left of a stash that was taken, from byte `start` on. Nothing can have been
     /// stashed in between.
     pub fn stash_again(&mut self, mut bytes: Vec<u8>, start: usize) {
         bytes.drain(..start);
-        if bytes.is_empty() {
-            return;
-        }
-        debug_assert!(self.stash.is_none(), "what came later would stand before it");
-        self.stash = Some(Box::new(bytes));
+        self.held.stash_again(bytes);
     }
 
     /// Bytes that wait to be sent, without those of the present turn's cork.
     #[inline]
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+        self.held.queued_bytes()
     }
 }
 

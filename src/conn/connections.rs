@@ -10,11 +10,9 @@
 //!         ──▶ awaited   whom to look at when their sends have settled (rule 5 of the reactor)
 //! ```
 
-use std::mem;
-
-use super::{Connection, Protocol, Stage};
+use super::{Connection, Flags, Protocol, Stage, flags::Flow, held::Held};
 use crate::{
-    base::{Key, KeyedSlab, Outbox, SlabFull, Tick, TimerWheel},
+    base::{Deadlines, Key, KeyedSlab, Outbox, SlabFull, Tick},
     reactor::Reactor,
 };
 
@@ -22,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connections {
     slab: KeyedSlab<Connection>,
-    wheel: TimerWheel,
+    deadlines: Deadlines,
     cork: Outbox,
     corked: Option<Key>,
     dirty: Vec<Key>,
@@ -31,13 +29,15 @@ pub struct Connections {
     now: Tick,
 }
 
+const _: () = assert!(KeyedSlab::<Connection>::ENTRY_BYTES == 104);
+
 impl Connections {
     /// None yet, and never more than `max_len`.
     #[must_use]
     pub fn with_limit(max_len: usize, now: Tick) -> Self {
         Self {
             slab: KeyedSlab::with_limit(max_len),
-            wheel: TimerWheel::new(now),
+            deadlines: Deadlines::new(now),
             cork: Outbox::default(),
             corked: None,
             dirty: Vec::new(),
@@ -55,16 +55,14 @@ impl Connections {
     pub fn insert(&mut self, connection: Connection) -> Result<Key, SlabFull> {
         let deadline = connection.deadline;
         let key = self.slab.insert_with(|_| connection)?;
-        if deadline != Self::NEVER {
-            self.wheel.set(key.index(), deadline);
-        }
+        self.deadlines.set(key.index(), deadline);
         Ok(key)
     }
 
     /// Forgets one: the reactor has said its last word on it.
     pub fn remove(&mut self, key: Key) -> Option<Connection> {
         let connection = self.slab.remove(key)?;
-        self.wheel.cancel(key.index());
+        self.deadlines.cancel(key.index());
         Some(connection)
     }
 
@@ -100,10 +98,9 @@ impl Connections {
             let is_idle = matches!(&connection.protocol, Protocol::Http(d) if d.is_idle());
             is_idle
                 && connection.stage == Stage::Http
-                && !connection.has_exchange
-                && !connection.is_blocked
-                && connection.queued_bytes() == 0
-                && connection.stashed_bytes() == 0
+                && !connection.has_exchange()
+                && !connection.is_blocked()
+                && connection.held.is_empty()
                 && self.turn.wrapping_sub(connection.sent_in_turn) > 1
         })
     }
@@ -129,26 +126,23 @@ impl Connections {
 
     /// See to it that [`Connections::expired`] names this connection at `at` or earlier.
     pub fn wake_at(&mut self, key: Key, at: Tick) {
-        if at != Self::NEVER && self.wheel.deadline(key.index()).is_none_or(|set| at < set) {
-            self.wheel.set(key.index(), at);
+        if at < self.deadlines.at(key.index()) {
+            self.deadlines.set(key.index(), at);
         }
     }
 
     /// Appends those whose time has come. Each has to be set again if it is to be told again.
     pub fn expired(&mut self, keys: &mut Vec<Key>) {
         let mut indices = Vec::new();
-        self.wheel.expire(self.now, &mut indices);
+        self.deadlines.expire(self.now, &mut indices);
         keys.extend(indices.into_iter().filter_map(|index| self.slab.key_at(index)));
     }
 
     /// When [`Connections::expired`] has something to tell.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Tick> {
-        self.wheel.next_expiry()
+        self.deadlines.next_expiry()
     }
-
-    /// A time that does not come.
-    pub const NEVER: Tick = Tick(u32::MAX);
 
     // Output
 
@@ -167,9 +161,8 @@ impl Connections {
             connection.sent_in_turn = self.turn;
             reactor.send(key, &mut self.cork);
             // What is that much is sent at once: what arrives next need not be kept for later.
-            let is_over = connection.outbox.is_none() && connection.stashed_bytes() == 0;
-            if connection.is_full && is_over {
-                connection.is_full = reactor.is_blocked(key);
+            if connection.flow.contains(Flow::IS_FULL) && connection.held.is_empty() {
+                connection.flow.set(Flow::IS_FULL, reactor.is_blocked(key));
             }
         }
         self.cork.clear();
@@ -191,7 +184,7 @@ impl Connections {
     /// Enough has been produced for this connection: nothing is decoded until that has settled.
     pub fn fill(&mut self, key: Key) {
         if let Some(connection) = self.slab.get_mut(key) {
-            connection.is_full = true;
+            connection.flow.insert(Flow::IS_FULL);
             self.await_settled(key);
         }
     }
@@ -203,9 +196,9 @@ impl Connections {
         let connection = self.slab.get(key)?;
         let is_free = self.corked == Some(key)
             && connection.stage == Stage::WebSocket
-            && connection.outbox.is_none()
-            && !connection.is_blocked
-            && !connection.is_fragmenting
+            && connection.queued_bytes() == 0
+            && !connection.is_blocked()
+            && !connection.flags.contains(Flags::IS_FRAGMENTING)
             && !connection.compression.deflates()
             && self.cork.len() + bytes <= FULL_TURN_BYTES;
         is_free.then_some(&mut self.cork)
@@ -215,13 +208,13 @@ impl Connections {
     #[inline]
     pub fn outbox(&mut self, key: Key) -> Option<&mut Outbox> {
         let connection = self.slab.get_mut(key)?;
-        if connection.outbox.is_none() && self.corked == Some(key) {
+        if connection.queued_bytes() == 0 && self.corked == Some(key) {
             return Some(&mut self.cork);
         }
-        if !mem::replace(&mut connection.is_dirty, true) {
+        if connection.flow.raise(Flow::IS_DIRTY) {
             self.dirty.push(key);
         }
-        Some(connection.outbox.get_or_insert_default())
+        Some(connection.held.outbox())
     }
 
     /// Bytes that wait to be sent to this connection.
@@ -247,7 +240,7 @@ impl Connections {
         bytes: &crate::base::Shared,
     ) -> bool {
         let Some(connection) = self.slab.get_mut(key) else { return true };
-        if connection.outbox.is_some() || connection.is_shut_down {
+        if connection.queued_bytes() > 0 || connection.flow.contains(Flow::IS_SHUT_DOWN) {
             return false;
         }
         connection.sent_in_turn = self.turn;
@@ -259,22 +252,21 @@ impl Connections {
     /// take nothing more.
     pub fn send_queued<R: Reactor>(&mut self, reactor: &mut R, key: Key) -> bool {
         let Some(connection) = self.slab.get_mut(key) else { return true };
-        if connection.is_blocked {
+        if connection.is_blocked() {
             return false;
         }
-        if let Some(mut outbox) = connection.outbox.take()
-            && !outbox.is_empty()
-        {
-            connection.sent_in_turn = self.turn;
-            reactor.send(key, &mut outbox);
-        }
+        let Connection { held, sent_in_turn, .. } = connection;
+        held.send(|outbox| {
+            *sent_in_turn = self.turn;
+            reactor.send(key, outbox);
+        });
         true
     }
 
     /// Looks at this connection at the end of the turn.
     pub fn touch(&mut self, key: Key) {
         if let Some(connection) = self.slab.get_mut(key)
-            && !mem::replace(&mut connection.is_dirty, true)
+            && connection.flow.raise(Flow::IS_DIRTY)
         {
             self.dirty.push(key);
         }
@@ -284,7 +276,7 @@ impl Connections {
     /// peer takes more.
     pub fn await_settled(&mut self, key: Key) {
         if let Some(connection) = self.slab.get_mut(key)
-            && !mem::replace(&mut connection.is_awaited, true)
+            && connection.flow.raise(Flow::IS_AWAITED)
         {
             self.awaited.push(key);
         }
@@ -312,9 +304,8 @@ impl Connections {
             if connection.sent_in_turn == *turn {
                 return true;
             }
-            connection.is_awaited = false;
-            connection.is_full = false;
-            if !connection.is_blocked && connection.stage != Stage::Closed {
+            connection.flow.remove(Flow::IS_AWAITED.union(Flow::IS_FULL));
+            if !connection.is_blocked() && connection.stage != Stage::Closed {
                 keys.push(key);
             }
             false
@@ -326,10 +317,10 @@ impl Connections {
         let Some(connection) = self.slab.get_mut(key).filter(|c| c.stage != Stage::Closed) else {
             return;
         };
-        connection.is_blocked = true;
-        connection.owes_drain = true;
+        connection.flow.insert(Flow::IS_BLOCKED);
+        connection.flags.insert(Flags::OWES_DRAIN);
         if !rest.is_empty() {
-            connection.outbox.get_or_insert_default().put_back(rest);
+            connection.held.outbox().put_back(rest);
         }
         self.touch(key);
     }
@@ -338,7 +329,7 @@ impl Connections {
     /// whether it has taken all of that.
     pub fn writable<R: Reactor>(&mut self, reactor: &mut R, key: Key) {
         if let Some(connection) = self.slab.get_mut(key) {
-            connection.is_blocked = false;
+            connection.flow.remove(Flow::IS_BLOCKED);
             connection.heard = self.now;
             self.send_queued(reactor, key);
             self.touch(key);
@@ -357,7 +348,7 @@ impl Connections {
 
     fn update<R: Reactor>(&mut self, reactor: &mut R, key: Key) {
         let Some(connection) = self.slab.get_mut(key) else { return };
-        connection.is_dirty = false;
+        connection.flow.remove(Flow::IS_DIRTY);
         match connection.stage {
             Stage::Closed => return,
             Stage::Aborting => return self.close(reactor, key),
@@ -373,8 +364,9 @@ impl Connections {
     pub fn update_reading<R: Reactor>(&mut self, reactor: &mut R, key: Key) {
         let Some(connection) = self.slab.get_mut(key) else { return };
         let wants_pause = connection.wants_pause();
-        if wants_pause != connection.is_paused && connection.stage != Stage::Closed {
-            connection.is_paused = wants_pause;
+        let is_paused = connection.flow.contains(Flow::IS_NOT_READ);
+        if wants_pause != is_paused && connection.stage != Stage::Closed {
+            connection.flow.set(Flow::IS_NOT_READ, wants_pause);
             if wants_pause { reactor.pause(key) } else { reactor.resume(key) }
         }
     }
@@ -383,17 +375,17 @@ impl Connections {
     /// the peer's, then the socket is closed.
     fn end<R: Reactor>(&mut self, reactor: &mut R, key: Key) {
         let Some(connection) = self.slab.get_mut(key) else { return };
-        if connection.stage != Stage::Ending || connection.is_blocked {
+        if connection.stage != Stage::Ending || connection.is_blocked() {
             return;
         }
         // The reactor had no more completions in this turn: only this turn's sends are open.
         if connection.sent_in_turn == self.turn {
             return self.await_settled(key);
         }
-        if connection.is_peer_ended {
+        if connection.flags.contains(Flags::IS_PEER_ENDED) {
             return self.close(reactor, key);
         }
-        if !mem::replace(&mut connection.is_shut_down, true) {
+        if connection.flow.raise(Flow::IS_SHUT_DOWN) {
             reactor.shutdown(key);
         }
     }
@@ -403,10 +395,9 @@ impl Connections {
         let Some(connection) = self.slab.get_mut(key) else { return };
         if connection.stage != Stage::Closed {
             connection.stage = Stage::Closed;
-            connection.outbox = None;
-            connection.stash = None;
-            connection.is_blocked = false;
-            self.wheel.cancel(key.index());
+            connection.held = Held::default();
+            connection.flow.remove(Flow::IS_BLOCKED);
+            self.deadlines.cancel(key.index());
             reactor.close(key);
         }
     }

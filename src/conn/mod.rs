@@ -12,9 +12,12 @@
 mod compression;
 mod connection;
 mod connections;
+mod flags;
+mod held;
 mod peer;
 
 pub use compression::Compression;
-pub use connection::{Connection, Pauses, Protocol, Stage};
+pub use connection::{Connection, Protocol, Stage};
 pub use connections::{Connections, FULL_TURN_BYTES};
+pub use flags::Flags;
 pub use peer::Peer;

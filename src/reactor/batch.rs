@@ -14,7 +14,7 @@ use crate::base::{Key, Outbox, Shared};
 /// Sends of one submission.
 #[derive(Debug)]
 pub(super) struct Batch {
-    number: u64,
+    number: u32,
     sends: Vec<(Key, Bytes)>,
     // Invariant: never grows beyond its first capacity, so that it stays in place.
     arena: Vec<u8>,
@@ -36,8 +36,9 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Tells this batch from those before.
-    pub(super) fn number(&self) -> u64 {
+    /// Tells this batch from those before, but for one of four billion: its sends are taken for
+    /// sends of this one, which costs a submission.
+    pub(super) fn number(&self) -> u32 {
         self.number
     }
 
@@ -92,7 +93,7 @@ impl Batch {
     /// Lets go of everything: the kernel has taken or refused it.
     pub(super) fn clear(&mut self) {
         if !self.sends.is_empty() {
-            self.number += 1;
+            self.number = self.number.wrapping_add(1);
             self.sends.clear();
             self.arena.clear();
             self.shared.clear();

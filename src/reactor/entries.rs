@@ -1,4 +1,7 @@
 //! [`Entries`]: what a backend keeps per socket, indexed by the keys that its caller chose.
+//!
+//! The bit patterns that a descriptor does not take tell a vacant slot, so that an entry takes what
+//! it holds and its generation.
 
 use crate::base::{Key, room};
 
@@ -13,6 +16,9 @@ impl<T> Default for Entries<T> {
 }
 
 impl<T> Entries<T> {
+    /// What each entry takes.
+    pub(super) const ENTRY_BYTES: usize = size_of::<Option<(u32, T)>>();
+
     pub(super) fn insert(&mut self, key: Key, entry: T) {
         if self.0.len() <= key.index() {
             self.0.resize_with(key.index() + 1, || None);

@@ -15,7 +15,7 @@ use super::{
     is_passing_accept_error,
     put_off::PutOff,
     sys,
-    unsent::{Unsent, retry, send_now, send_slice_now},
+    unsent::{Failure, Unsent, retry, send_now, send_slice_now},
 };
 use crate::base::{Key, Outbox, Shared};
 
@@ -28,6 +28,8 @@ pub struct EpollReactor {
     now: Duration,
     busy_poll: Duration,
     sockets: Entries<Entry>,
+    // Invariant: only of those that are among the sockets.
+    unsent: Unsent,
     listeners: Vec<Option<Accepting>>,
     // Completions that requests have made.
     queue: VecDeque<Made>,
@@ -55,8 +57,11 @@ struct Entry {
     // The kernel's buffer was full, and the owner has not been told that there is room again.
     blocked: bool,
     ended: bool,
-    unsent: Unsent,
+    // The error after which nothing is sent any more.
+    failed: Option<Failure>,
 }
+
+const _: () = assert!(Entries::<Entry>::ENTRY_BYTES == 16);
 
 #[derive(Debug)]
 struct Accepting {
@@ -95,6 +100,7 @@ impl EpollReactor {
             now: Duration::ZERO,
             busy_poll: config.busy_poll,
             sockets: Entries::default(),
+            unsent: Unsent::default(),
             listeners: Vec::new(),
             queue: VecDeque::new(),
             ready: VecDeque::new(),
@@ -111,7 +117,7 @@ impl EpollReactor {
         if self.put_off.is_empty() {
             return;
         }
-        let Self { put_off, sockets, queue, .. } = self;
+        let Self { put_off, sockets, unsent, queue, .. } = self;
         put_off.drain(|key, bytes| {
             let Some(entry) = sockets.get_mut(key) else { return };
             let mut sent = 0;
@@ -123,7 +129,7 @@ impl EpollReactor {
             if sent < bytes.len() {
                 let mut rest = Outbox::default();
                 rest.append(&bytes[sent..]);
-                if entry.unsent.push(rest) {
+                if unsent.push(key, rest) {
                     queue.push_back(Made::Unsent { key });
                 }
             }
@@ -251,19 +257,20 @@ impl EpollReactor {
             Made::Unsent { key } => {
                 // What was put off comes back with it, and not behind what is sent later.
                 self.make_sends();
-                let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
+                let rest = self.unsent.take(key)?;
+                let error = self.sockets.get_mut(key)?.failed.map(io::Error::from);
                 Completion::Unsent { key, rest, error }
             }
             Made::Writable { key } => {
                 // What was put off while there was no room comes back, too.
                 self.make_sends();
-                let entry = self.sockets.get_mut(key)?;
-                if entry.unsent.is_waiting() {
+                if self.unsent.is_waiting(key) {
                     // It stands in the queue already, and is to be told first.
                     self.queue.push_back(made);
                     return None;
                 }
                 // Only now: until the owner knows, it must not overtake what came back to it.
+                let entry = self.sockets.get_mut(key)?;
                 std::mem::take(&mut entry.blocked).then_some(Completion::Writable { key })?
             }
             Made::Ended { key, error } => {
@@ -337,7 +344,7 @@ impl Reactor for EpollReactor {
         if entry.takes_more() {
             entry.note(send_now(entry.socket.as_raw_fd(), bytes));
         }
-        if !bytes.is_empty() && entry.unsent.push(std::mem::take(bytes)) {
+        if !bytes.is_empty() && self.unsent.push(key, std::mem::take(bytes)) {
             self.queue.push_back(Made::Unsent { key });
         }
     }
@@ -354,7 +361,7 @@ impl Reactor for EpollReactor {
         if sent < bytes.len() {
             let mut rest = Outbox::default();
             rest.push_shared(bytes.clone(), sent);
-            if entry.unsent.push(rest) {
+            if self.unsent.push(key, rest) {
                 self.queue.push_back(Made::Unsent { key });
             }
         }
@@ -420,6 +427,7 @@ impl Reactor for EpollReactor {
         self.make_sends();
         // Closing the only descriptor of a socket also ends its registration.
         if self.sockets.remove(key).is_some() {
+            self.unsent.take(key);
             self.queue.push_back(Made::Closed { key });
         }
     }
@@ -487,12 +495,12 @@ impl Entry {
             hung_up: false,
             blocked: false,
             ended: false,
-            unsent: Unsent::default(),
+            failed: None,
         }
     }
 
     fn takes_more(&self) -> bool {
-        !self.blocked && !self.unsent.has_failed()
+        !self.blocked && self.failed.is_none()
     }
 
     /// Remembers why a send was refused.
@@ -500,7 +508,7 @@ impl Entry {
         match result {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
-            Err(error) => self.unsent.fail(&error),
+            Err(error) => self.failed = self.failed.or(Some(Failure::from(&error))),
         }
     }
 

@@ -27,7 +27,10 @@ pub use blocking::Connecting;
 pub use epoll::EpollReactor;
 pub use listener::{Address, Listener, connect};
 pub use sim::{SimFaults, SimListener, SimNetwork, SimPeer, SimRandom, SimReactor, SimSocket};
-pub use sys::{Clock, Socket, allowed_processors, open_beneath, pin_thread, random, unix_time};
+pub use sys::{
+    Clock, Socket, allowed_processors, give_back_memory, open_beneath, pin_thread, random,
+    unix_time,
+};
 pub use uring::UringReactor;
 
 /// Moves bytes between sockets and one worker.

@@ -22,7 +22,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Completion, MAX_RECEIVE_AHEAD, Reactor, Waker, entries::Entries, unsent::Unsent};
+use super::{
+    Completion, MAX_RECEIVE_AHEAD, Reactor, Waker,
+    entries::Entries,
+    unsent::{Failure, Unsent},
+};
 use crate::base::{Key, Outbox, Shared};
 
 mod faults;
@@ -39,6 +43,8 @@ pub struct SimReactor {
     now: Duration,
     turn: u64,
     sockets: Entries<Entry>,
+    // Invariant: only of those that are among the sockets.
+    unsent: Unsent,
     listeners: Vec<Option<Accepting>>,
     // Requests that are carried out at the next `wait`, or when their socket is settled.
     pending: Vec<(Key, Request)>,
@@ -58,7 +64,8 @@ struct Entry {
     // While paused: so many bytes come all the same.
     ahead: usize,
     ended: bool,
-    unsent: Unsent,
+    // The error after which nothing is sent any more.
+    failed: Option<Failure>,
     blocked: bool,
     // While blocked: not writable before this turn, whatever room there is.
     blocked_until: u64,
@@ -110,6 +117,7 @@ impl SimReactor {
             now: Duration::ZERO,
             turn: 0,
             sockets: Entries::default(),
+            unsent: Unsent::default(),
             listeners: Vec::new(),
             pending: Vec::new(),
             queue: VecDeque::new(),
@@ -148,7 +156,7 @@ impl SimReactor {
         }
         self.network.state().note_request(self.number);
         // What comes back is told as a whole: nothing is left behind once something came back.
-        let refuses = |entry: &mut Entry| entry.blocked || entry.unsent.has_failed();
+        let refuses = |entry: &mut Entry| entry.blocked || entry.failed.is_some();
         let settled = self.sockets.get_mut(key).is_some_and(refuses);
         self.pending.push((key, request));
         if settled || !self.happens(|faults| faults.late_send) {
@@ -193,9 +201,9 @@ impl SimReactor {
         }
         let link = &state.links[entry.socket.link];
         if let (false, Some(error)) = (entry.blocked, link.refuses(now)) {
-            entry.unsent.fail(&error);
+            entry.failed = entry.failed.or(Some(Failure::from(&error)));
         }
-        let shut = entry.blocked || entry.unsent.has_failed() || would_block;
+        let shut = entry.blocked || entry.failed.is_some() || would_block;
         let mut take = if shut { 0 } else { link.room().min(bytes.len()) };
         if short && take > 0 {
             take = state.random.below(take);
@@ -214,10 +222,10 @@ impl SimReactor {
         if bytes.is_empty() {
             return;
         }
-        if !entry.unsent.has_failed() && !mem::replace(&mut entry.blocked, true) {
+        if entry.failed.is_none() && !mem::replace(&mut entry.blocked, true) {
             entry.blocked_until = if short || would_block { later } else { self.turn + 1 };
         }
-        if entry.unsent.push(bytes) {
+        if self.unsent.push(key, bytes) {
             self.queue.push_back(Made::Unsent { key });
         }
     }
@@ -228,6 +236,7 @@ impl SimReactor {
         let due = |entry: &mut Entry| entry.closed_at.is_some_and(|at| at <= turn);
         if self.sockets.get_mut(key).is_some_and(due) {
             self.sockets.remove(key);
+            self.unsent.take(key);
             self.queue.push_back(Made::Closed { key });
         }
     }
@@ -325,16 +334,17 @@ impl SimReactor {
     fn made(&mut self, made: Made) -> Option<Completion<'static, SimSocket>> {
         Some(match made {
             Made::Unsent { key } => {
-                let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
+                let rest = self.unsent.take(key)?;
+                let error = self.sockets.get_mut(key)?.failed.map(io::Error::from);
                 Completion::Unsent { key, rest, error }
             }
             Made::Writable { key } => {
-                let entry = self.sockets.get_mut(key)?;
-                if entry.unsent.is_waiting() {
+                if self.unsent.is_waiting(key) {
                     // It stands in the queue already, and is to be told first.
                     self.queue.push_back(made);
                     return None;
                 }
+                let entry = self.sockets.get_mut(key)?;
                 entry.announced = false;
                 entry.blocked = false;
                 Completion::Writable { key }
@@ -405,7 +415,7 @@ impl Reactor for SimReactor {
 
     fn is_blocked(&mut self, key: Key) -> bool {
         self.settle();
-        let refuses = |entry: &mut Entry| entry.blocked || entry.unsent.has_failed();
+        let refuses = |entry: &mut Entry| entry.blocked || entry.failed.is_some();
         self.sockets.get_mut(key).is_some_and(|entry| refuses(entry) && !entry.closing)
     }
 
@@ -527,7 +537,7 @@ impl Entry {
             paused: false,
             ahead: 0,
             ended: false,
-            unsent: Unsent::default(),
+            failed: None,
             blocked: false,
             blocked_until: 0,
             announced: false,

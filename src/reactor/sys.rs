@@ -234,6 +234,16 @@ impl Clock {
     }
 }
 
+/// Has the allocator give memory that was freed back to the machine, if it is glibc's: of its own
+/// accord it gives only what is free at the end of its heap.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: any thread may call it at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Seconds since 1970, for the `Date` field.
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]

@@ -1,55 +1,64 @@
-//! [`Unsent`]: what came back of one socket's sends, and has not been told yet. And the sending by
-//! system calls that both kernel backends do.
+//! [`Unsent`]: what came back of sends, and has not been told yet. And the sending by system calls
+//! that both kernel backends do.
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     io::{self, IoSlice},
+    num::NonZeroU16,
     os::fd::RawFd,
 };
 
 use super::sys;
-use crate::base::Outbox;
+use crate::base::{Key, Outbox};
 
+/// What came back of sends, by socket. Apart from the sockets' entries, because most sockets never
+/// have any.
+///
 /// Rule 5 of the contract: everything that came back so far is told at once, so that nothing of
 /// it can come behind what the owner sends later.
 #[derive(Debug, Default)]
-pub(super) struct Unsent {
-    // Boxed, because most sockets never have one.
-    rest: Option<Box<Outbox>>,
-    // The error after which nothing is sent any more.
-    failed: Option<i32>,
-}
+pub(super) struct Unsent(BTreeMap<Key, Outbox>);
 
 impl Unsent {
     /// Adds to what came back. True if its owner has to be told: there was nothing before.
-    pub(super) fn push(&mut self, bytes: Outbox) -> bool {
-        match &mut self.rest {
-            Some(rest) => rest.append_outbox(bytes),
-            None => {
-                self.rest = Some(Box::new(bytes));
-                return true;
+    pub(super) fn push(&mut self, key: Key, bytes: Outbox) -> bool {
+        match self.0.entry(key) {
+            Entry::Occupied(mut rest) => {
+                rest.get_mut().append_outbox(bytes);
+                false
+            }
+            Entry::Vacant(place) => {
+                place.insert(bytes);
+                true
             }
         }
-        false
     }
 
-    /// Everything that came back since it was last told, and why.
-    pub(super) fn take(&mut self) -> Option<(Outbox, Option<io::Error>)> {
-        let rest = *self.rest.take()?;
-        Some((rest, self.failed.map(io::Error::from_raw_os_error)))
+    /// Everything that came back since it was last told, or nothing if the socket has gone.
+    pub(super) fn take(&mut self, key: Key) -> Option<Outbox> {
+        self.0.remove(&key)
     }
 
     /// Whether something came back that the owner has not been told of.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.rest.is_some()
+    pub(super) fn is_waiting(&self, key: Key) -> bool {
+        self.0.contains_key(&key)
     }
+}
 
-    /// From now on nothing is sent, for this reason.
-    pub(super) fn fail(&mut self, error: &io::Error) {
-        self.failed.get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));
+/// Why nothing is sent to a socket any more: an error of the kernel's, in two bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failure(NonZeroU16);
+
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        let code = error.raw_os_error().and_then(|code| u16::try_from(code).ok());
+        Self(code.and_then(NonZeroU16::new).unwrap_or(EIO))
     }
+}
 
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.is_some()
+impl From<Failure> for io::Error {
+    fn from(Failure(code): Failure) -> Self {
+        Self::from_raw_os_error(code.get().into())
     }
 }
 
@@ -93,4 +102,6 @@ pub(super) fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<u
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "it is 5")]
+const EIO: NonZeroU16 = NonZeroU16::new(libc::EIO as u16).expect("not zero");
 const PIECES_PER_SEND: usize = 64;

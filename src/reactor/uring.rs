@@ -21,7 +21,7 @@ use super::{
     buffers::{BufferRing, Piece},
     entries::Entries,
     sys,
-    unsent::Unsent,
+    unsent::{Failure, Unsent},
 };
 use crate::base::{Key, Outbox, Shared};
 use accepting::Accepting;
@@ -47,6 +47,8 @@ pub struct UringReactor {
     now: Duration,
     busy_poll: Duration,
     sockets: Entries<Entry>,
+    // Invariant: only of those that are among the sockets.
+    unsent: Unsent,
     listeners: Vec<Option<Accepting>>,
     // Receives and polls that have been completed, to be looked at.
     reaped: VecDeque<Reaped>,
@@ -86,10 +88,13 @@ struct Entry {
     // A poll for POLLOUT is armed, or its submission is queued.
     polling: bool,
     closing: bool,
-    unsent: Unsent,
+    // The error after which nothing is sent any more.
+    failed: Option<Failure>,
     // The batch that holds the last send.
-    batch: u64,
+    batch: u32,
 }
+
+const _: () = assert!(Entries::<Entry>::ENTRY_BYTES == 20);
 
 #[derive(Debug, Clone, Copy)]
 enum Made {
@@ -151,6 +156,7 @@ impl UringReactor {
             now: Duration::ZERO,
             busy_poll: config.busy_poll,
             sockets: Entries::default(),
+            unsent: Unsent::default(),
             listeners: Vec::new(),
             reaped: VecDeque::new(),
             accepted: VecDeque::new(),
@@ -262,6 +268,7 @@ impl UringReactor {
         let Some(entry) = self.sockets.get_mut(key) else { return };
         if entry.closing && !entry.receiving && !entry.polling {
             self.sockets.remove(key);
+            self.unsent.take(key);
             self.closing -= 1;
             self.queue.push_back(Made::Closed { key });
         }
@@ -275,7 +282,8 @@ impl UringReactor {
                 self.sockets.get_mut(key).map(|_| Completion::Ended { key, error })
             }
             Made::Unsent { key } => {
-                let (rest, error) = self.sockets.get_mut(key)?.unsent.take()?;
+                let rest = self.unsent.take(key)?;
+                let error = self.sockets.get_mut(key)?.failed.map(io::Error::from);
                 Some(Completion::Unsent { key, rest, error })
             }
         }
@@ -472,7 +480,7 @@ impl Entry {
             blocked: false,
             polling: false,
             closing: false,
-            unsent: Unsent::default(),
+            failed: None,
             batch: 0,
         }
     }

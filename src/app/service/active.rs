@@ -11,7 +11,7 @@
 //! Handshake    ├─────────────── answered ──▶ WebSocket, or over
 //! ```
 //!
-//! Invariant: `Connection::has_exchange` is set if and only if there is an entry here. When the
+//! Invariant: `Flags::HAS_EXCHANGE` is set if and only if there is an entry here. When the
 //! request is complete and its exchange is not over, the stage is `Answering`: what the client
 //! sends next waits.
 
@@ -37,7 +37,7 @@ use crate::{
         upgrade::{AnyVerdict, Ticket},
     },
     base::Key,
-    conn::Stage,
+    conn::{Flags, Stage},
     http::{self, BodySize, Coding, HeaderSlots, RequestHead, ResponseWriter, Status, Trailers},
 };
 
@@ -121,7 +121,7 @@ impl Service {
     /// From now on this connection has an exchange, in place of another if it had one.
     pub(super) fn begin_exchange(&mut self, key: Key, state: State) -> Option<Ticket> {
         let connection = self.core.connections.get_mut(key)?;
-        connection.has_exchange = true;
+        connection.flags.insert(Flags::HAS_EXCHANGE);
         self.exchange_count += 1;
         let number = self.exchange_count;
         self.exchanges.insert(key, Box::new(Active { number, body_bytes: 0, state }));
@@ -151,7 +151,7 @@ impl Service {
         let now = self.core.connections.now();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         // Most bodies that are not collected are wanted by nobody.
-        if !connection.has_exchange {
+        if !connection.has_exchange() {
             return;
         }
         let Some(active) = self.exchanges.get_mut(&key) else { return };
@@ -190,7 +190,7 @@ impl Service {
     /// The request is complete. If its exchange is not over, the next one has to wait.
     pub(super) fn request_complete(&mut self, key: Key) {
         let Some(connection) = self.core.connections.get(key) else { return };
-        if !connection.has_exchange {
+        if !connection.has_exchange() {
             return;
         }
         match self.exchanges.get(&key).map(|active| &active.state) {
@@ -201,7 +201,7 @@ impl Service {
             _ => {}
         }
         let connection = self.core.connections.get(key);
-        if connection.is_some_and(|c| c.has_exchange && c.stage == Stage::Http) {
+        if connection.is_some_and(|c| c.has_exchange() && c.stage == Stage::Http) {
             self.await_answer(key);
         }
     }
@@ -223,7 +223,7 @@ impl Service {
     fn collected(&mut self, key: Key) {
         let Some(active) = self.exchanges.remove(&key) else { return };
         if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.has_exchange = false;
+            connection.flags.remove(Flags::HAS_EXCHANGE);
         }
         let State::Collecting(collected) = active.state else { return };
         let Collected { skip, head, body, trailers, .. } = collected;
@@ -477,8 +477,8 @@ impl Service {
         self.exchanges.remove(&key);
         let idle = self.deadline(Phase::Idle);
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        connection.has_exchange = false;
-        let was_paused = std::mem::take(&mut connection.pauses.application);
+        connection.flags.remove(Flags::HAS_EXCHANGE);
+        let was_paused = connection.flags.take(Flags::IS_PAUSED);
         if !connection.exchange.keep_alive {
             self.core.end(key);
         } else if connection.stage == Stage::Answering {
@@ -486,7 +486,7 @@ impl Service {
             connection.deadline = idle;
             self.core.connections.wake_at(key, idle);
             self.core.resumed.push(key);
-        } else if was_paused || connection.is_peer_ended {
+        } else if was_paused || connection.flags.contains(Flags::IS_PEER_ENDED) {
             self.core.resumed.push(key);
         }
         self.core.connections.touch(key);
@@ -555,8 +555,7 @@ impl Service {
     pub(super) fn abandon(&mut self, key: Key) -> bool {
         let Some(active) = self.exchanges.remove(&key) else { return false };
         if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.has_exchange = false;
-            connection.pauses.application = false;
+            connection.flags.remove(Flags::HAS_EXCHANGE.union(Flags::IS_PAUSED));
         }
         match active.state {
             State::Handling(Handling { page, slot, progress }) => {

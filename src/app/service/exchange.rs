@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::{Core, Request, Response, page::Page},
     base::{Key, Tick},
-    conn::{Protocol, Stage},
+    conn::{Connection, Protocol, Stage},
     http::{
         self, BodyLength, Event, HeaderSlots, NoMatch, Parameters, RequestHead, ResponseWriter,
         Status, Trailers,
@@ -37,7 +37,7 @@ impl Service {
     ) -> usize {
         let mut limits = self.core.limits.http;
         let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
-        let has_exchange = connection.has_exchange;
+        let has_exchange = connection.has_exchange();
         let Protocol::Http(mut decoder) = connection.protocol.lend() else { return 0 };
         let before = Phase::of(&decoder);
         // How long the body may be is known when its route is.
@@ -70,7 +70,7 @@ impl Service {
                         decoder.skip_body();
                     }
                     let connection = self.core.connections.get(key);
-                    let has_exchange = connection.is_some_and(|c| c.has_exchange);
+                    let has_exchange = connection.is_some_and(Connection::has_exchange);
                     if decoder.is_in_body() {
                         limits.max_body_bytes = self.max_body_bytes(key, has_exchange);
                     } else if !has_exchange {
@@ -129,7 +129,7 @@ impl Service {
         log::debug!(worker = self.core.worker, socket:? = key; "a request is refused: {status}");
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         // A response that has begun cannot be taken back.
-        if connection.has_exchange && self.abandon(key) {
+        if connection.has_exchange() && self.abandon(key) {
             return self.core.abort(key, "");
         }
         if let Some(connection) = self.core.connections.get_mut(key) {
@@ -141,7 +141,7 @@ impl Service {
     /// The body of a request is none. A request that has been answered is not answered once more:
     /// the client would take that for the answer to its next one.
     fn body_fault(&mut self, key: Key, status: Status) {
-        if self.core.connections.get(key).is_some_and(|connection| connection.has_exchange) {
+        if self.core.connections.get(key).is_some_and(Connection::has_exchange) {
             return self.fault(key, status);
         }
         self.core.stats.bad_requests += 1;
@@ -347,7 +347,7 @@ impl Service {
         }
         let Some(connection) = self.core.connections.get_mut(key) else { return };
         let mut exchange = connection.exchange;
-        let has_exchange = connection.has_exchange;
+        let has_exchange = connection.has_exchange();
         let Some(outbox) = self.core.connections.outbox(key) else { return };
         let before = outbox.len();
         let writer = ResponseWriter::new(outbox, &self.date, exchange);

@@ -3,7 +3,7 @@
 use super::{Service, exchange::Phase, frames::second_of};
 use crate::{
     base::{Key, Tick},
-    conn::{Connections, Protocol, Stage},
+    conn::{Flags, Protocol, Stage},
     http::Status,
     ws::{self, CloseCode, Opcode},
 };
@@ -46,12 +46,12 @@ impl Service {
             return self.core.connections.wake_at(key, moved);
         }
         // The application does not read, so that the client cannot be asked to be quicker.
-        if connection.pauses.application {
+        if connection.flags.contains(Flags::IS_PAUSED) {
             let later = now.after(self.core.limits.body_timeout);
             connection.deadline = later;
             return self.core.connections.wake_at(key, later);
         }
-        let (is_blocked, has_exchange) = (connection.is_blocked(), connection.has_exchange);
+        let (is_blocked, has_exchange) = (connection.is_blocked(), connection.has_exchange());
         let phase = match &connection.protocol {
             Protocol::Http(decoder) => Phase::of(decoder),
             _ => Phase::Idle,
@@ -67,12 +67,12 @@ impl Service {
     fn expire_socket(&mut self, key: Key) {
         let now = self.core.connections.now();
         let Some(connection) = self.core.connections.get_mut(key) else { return };
-        let mut next = Connections::NEVER;
-        if connection.pauses.throttled {
+        let mut next = Tick::NEVER;
+        if connection.flags.contains(Flags::IS_THROTTLED) {
             if second_of(now) == connection.control_frame_second {
                 next = next.min(Tick(now.0 + 1));
             } else {
-                connection.pauses.throttled = false;
+                connection.flags.remove(Flags::IS_THROTTLED);
                 self.core.resumed.push(key);
             }
         }
@@ -88,10 +88,11 @@ impl Service {
         let config = &self.core.configs[usize::from(connection.route)];
         if !config.idle_timeout.is_zero() {
             // Who is not read from, because the application wishes so, is not suspected.
-            if connection.pauses.application {
+            if connection.flags.contains(Flags::IS_PAUSED) {
                 connection.heard = now;
             }
-            let pings = config.send_pings_automatically && !connection.is_pinged;
+            let is_pinged = connection.flags.contains(Flags::IS_PINGED);
+            let pings = config.send_pings_automatically && !is_pinged;
             let ping_at = connection.heard.after(config.ping_after());
             let over_at = connection.heard.after(config.idle_timeout);
             if now >= over_at {
@@ -100,7 +101,7 @@ impl Service {
             }
             next = next.min(over_at);
             if pings && now >= ping_at {
-                connection.is_pinged = true;
+                connection.flags.insert(Flags::IS_PINGED);
                 self.ask_for_life(key);
             } else if pings {
                 next = next.min(ping_at);

@@ -3,7 +3,7 @@
 use super::{Place, Service, place};
 use crate::{
     base::Key,
-    conn::{Connection, Protocol, Stage},
+    conn::{Connection, Flags, Protocol, Stage},
     ws::{self, CloseCode, Event, Opcode},
 };
 
@@ -111,7 +111,7 @@ impl Service {
         }
         connection.control_frame_count = connection.control_frame_count.saturating_add(1);
         if connection.control_frame_count > max {
-            connection.pauses.throttled = true;
+            connection.flags.insert(Flags::IS_THROTTLED);
             let at = now.after(std::time::Duration::from_secs(1));
             self.core.connections.wake_at(key, at);
             self.core.connections.touch(key);
@@ -130,7 +130,7 @@ impl Service {
                     self.core.begin_close(key, status);
                 }
                 Stage::Http if is_at_rest => self.core.abort(key, ""),
-                Stage::Http if !connection.has_exchange => self.core.end(key),
+                Stage::Http if !connection.has_exchange() => self.core.end(key),
                 Stage::Http | Stage::Answering => {
                     connection.exchange.keep_alive = false;
                     self.end_events(key);

@@ -17,8 +17,8 @@ use crate::{
         endpoint::Answer,
         upgrade::{AnyVerdict, Ticket},
     },
-    base::Key,
-    conn::{Compression, Protocol, Stage},
+    base::{Key, Tick},
+    conn::{Compression, Flags, Protocol, Stage},
     http::{RequestHead, Status},
     ws::{self, Opening, deflate::Agreement},
 };
@@ -103,7 +103,7 @@ impl Service {
         let now = self.core.connections.now();
         let config = &self.core.configs[usize::from(route)];
         let deadline = match config.max_lifetime.is_zero() {
-            true => crate::conn::Connections::NEVER,
+            true => Tick::NEVER,
             false => now.after(config.max_lifetime),
         };
         let idle = (!config.idle_timeout.is_zero()).then(|| now.after(config.ping_after()));
@@ -138,7 +138,7 @@ impl Service {
         let answer = self.routes[usize::from(handshake.route)].judge(verdict);
         let idle = self.deadline(Phase::Idle);
         if let Some(connection) = self.core.connections.get_mut(key) {
-            connection.has_exchange = false;
+            connection.flags.remove(Flags::HAS_EXCHANGE);
             connection.stage = Stage::Http;
             connection.deadline = idle;
             self.core.connections.wake_at(key, idle);

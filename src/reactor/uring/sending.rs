@@ -11,7 +11,7 @@ use super::{
     super::{
         Completion, Socket,
         batch::{self, Batch},
-        unsent::{send_now, send_slice_now},
+        unsent::{Failure, send_now, send_slice_now},
     },
     Made, Operation, UringReactor,
     ring::Reaped,
@@ -95,7 +95,7 @@ impl UringReactor {
         }
         match self.sockets.get_mut(key) {
             Some(entry) if entry.closing => Room::Nobody,
-            Some(entry) if entry.blocked || entry.unsent.has_failed() => Room::Refused,
+            Some(entry) if entry.blocked || entry.failed.is_some() => Room::Refused,
             Some(_) => Room::Open,
             None => Room::Nobody,
         }
@@ -122,12 +122,12 @@ impl UringReactor {
         match result {
             Ok(()) => return,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => entry.unsent.fail(&error),
+            Err(error) => entry.failed = entry.failed.or(Some(Failure::from(&error))),
         }
         if rest.is_empty() || entry.closing {
             return;
         }
-        if !entry.unsent.has_failed() {
+        if entry.failed.is_none() {
             entry.blocked = true;
             self.refused.push(key);
         }
@@ -136,8 +136,7 @@ impl UringReactor {
 
     /// Tells the owner of bytes that were not sent.
     fn give_back(&mut self, key: Key, rest: Outbox) {
-        let Some(entry) = self.sockets.get_mut(key) else { return };
-        if entry.unsent.push(rest) {
+        if self.sockets.get_mut(key).is_some() && self.unsent.push(key, rest) {
             self.queue.push_back(Made::Unsent { key });
         }
     }

@@ -1,29 +1,31 @@
-//! [`KeyedSlab`]: the `slab` crate plus a generation per slot, so that a stale key is inert.
+//! [`KeyedSlab`]: values by keys that never reach a later value.
 
-use slab::Slab;
+use std::mem;
 
-use super::{Key, room};
+use super::{
+    Key,
+    compact_slab::{Link, Slot},
+    room,
+};
 
 /// A slab whose keys never reach a later entry.
 ///
-/// An entry holds its generation, so that one look at it tells whether a key is current. The
-/// generations to come are kept apart, because they outlast the entries. A slot whose generation
-/// is used up is retired: after four billion owners it leaks its few bytes instead of repeating a
-/// key.
+/// A slot holds its generation, so that one look at it tells whether a key is current. A slot whose
+/// generation is used up is retired: after four billion owners it leaks its few bytes instead of
+/// repeating a key.
 #[derive(Debug)]
 pub struct KeyedSlab<T> {
-    entries: Slab<Entry<T>>,
-    // Invariant: as long as `entries` ever was; the generation of the slot's present or next entry.
-    generations: Vec<u32>,
+    entries: Vec<Entry<T>>,
+    free: Link,
     len: usize,
     max_len: usize,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
+    // Of the present value, or of the next one.
     generation: u32,
-    // `None` in a slot that is retired.
-    value: Option<T>,
+    slot: Slot<T>,
 }
 
 /// The slab is at its limit.
@@ -31,14 +33,16 @@ struct Entry<T> {
 pub struct SlabFull;
 
 impl<T> KeyedSlab<T> {
+    /// What each entry takes.
+    pub const ENTRY_BYTES: usize = size_of::<Entry<T>>();
+
     /// An empty slab for at most `max_len` entries. It takes address space, and no memory
     /// yet.
     #[must_use]
     pub fn with_limit(max_len: usize) -> Self {
         let max_len = max_len.min(Key::MAX_INDEX as usize);
-        let entries = Slab::with_capacity(room::<Entry<T>>().min(max_len));
-        let generations = Vec::with_capacity(room::<u32>().min(max_len));
-        Self { entries, generations, len: 0, max_len }
+        let entries = Vec::with_capacity(room::<Entry<T>>().min(max_len));
+        Self { entries, free: Link::NONE, len: 0, max_len }
     }
 
     /// Stores the value that `make` returns for the key it will have.
@@ -47,19 +51,21 @@ impl<T> KeyedSlab<T> {
     /// [`SlabFull`] if the limit is reached; `make` is not called then.
     #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Result<Key, SlabFull> {
-        if self.len >= self.max_len {
+        let index = self.free.index().map_or(self.entries.len(), |free| free as usize);
+        if self.len >= self.max_len || index >= Key::MAX_INDEX as usize {
             return Err(SlabFull);
         }
-        let entry = self.entries.vacant_entry();
-        let index = entry.key();
-        if index >= Key::MAX_INDEX as usize {
-            return Err(SlabFull);
+        let generation = self.entries.get(index).map_or(0, |entry| entry.generation);
+        let key = Key::new(index as u32, generation);
+        let slot = Slot::Taken(make(key));
+        match self.entries.get_mut(index) {
+            None => self.entries.push(Entry { generation, slot }),
+            Some(entry) => {
+                if let Slot::Free(next) = mem::replace(&mut entry.slot, slot) {
+                    self.free = next;
+                }
+            }
         }
-        if index == self.generations.len() {
-            self.generations.push(0);
-        }
-        let key = Key::new(index as u32, self.generations[index]);
-        entry.insert(Entry { generation: key.generation(), value: Some(make(key)) });
         self.len += 1;
         Ok(key)
     }
@@ -69,7 +75,7 @@ impl<T> KeyedSlab<T> {
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
         let entry = self.entries.get(key.index())?;
-        if entry.generation == key.generation() { entry.value.as_ref() } else { None }
+        if entry.generation == key.generation() { entry.slot.get() } else { None }
     }
 
     /// The entry of this key, unless it has been removed.
@@ -77,20 +83,21 @@ impl<T> KeyedSlab<T> {
     #[must_use]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.index())?;
-        if entry.generation == key.generation() { entry.value.as_mut() } else { None }
+        if entry.generation == key.generation() { entry.slot.get_mut() } else { None }
     }
 
     /// Removes the entry. The key is inert from now on.
+    #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let entry = self.entries.get_mut(key.index())?;
         if entry.generation != key.generation() {
             return None;
         }
-        let value = entry.value.take()?;
+        let value = entry.slot.vacate(self.free)?;
         self.len -= 1;
         if let Some(next) = key.generation().checked_add(1) {
-            self.generations[key.index()] = next;
-            self.entries.remove(key.index());
+            entry.generation = next;
+            self.free = Link::to(key.index() as u32);
         }
         Some(value)
     }
@@ -112,15 +119,15 @@ impl<T> KeyedSlab<T> {
     #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
     pub fn key_at(&self, index: usize) -> Option<Key> {
         let entry = self.entries.get(index)?;
-        entry.value.as_ref()?;
+        entry.slot.get()?;
         Some(Key::new(index as u32, entry.generation))
     }
 
     /// All entries, in the order of their indices.
     #[allow(clippy::cast_possible_truncation, reason = "indices stay below Key::MAX_INDEX")]
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.entries.iter().filter_map(|(index, entry)| {
-            Some((Key::new(index as u32, entry.generation), entry.value.as_ref()?))
+        self.entries.iter().enumerate().filter_map(|(index, entry)| {
+            Some((Key::new(index as u32, entry.generation), entry.slot.get()?))
         })
     }
 }
@@ -161,7 +168,7 @@ mod tests {
         let mut slab = KeyedSlab::with_limit(8);
         let key = slab.insert_with(|_| ()).unwrap();
         slab.remove(key);
-        slab.generations[key.index()] = u32::MAX;
+        slab.entries[key.index()].generation = u32::MAX;
         let last = slab.insert_with(|_| ()).unwrap();
         assert_eq!((last.index(), last.generation()), (key.index(), u32::MAX));
         slab.remove(last);
