@@ -3,17 +3,22 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use sockeye::{
-    PendingUpgrade, SendStatus, SocketId,
+    PendingUpgrade, Responder, SendStatus, SocketId,
     reactor::{SimNetwork, SimPeer, SimRandom},
     ws::framed_length,
 };
 
-use super::options::Options;
+use super::{
+    deflation::Deflation,
+    events::{self, EventHead, Stream},
+    exchange::{Exchange, Writing},
+    options::Options,
+};
 
 thread_local! {
     static BOOK: RefCell<Option<Book>> = const { RefCell::new(None) };
@@ -22,6 +27,11 @@ thread_local! {
 /// The book of this thread's world.
 pub fn book<T>(look: impl FnOnce(&mut Book) -> T) -> T {
     BOOK.with_borrow_mut(|book| look(book.as_mut().expect("there is a world")))
+}
+
+/// As [`book`], if there is one: for what is called when things are dropped.
+pub fn book_if_any(look: impl FnOnce(&mut Book)) {
+    BOOK.with_borrow_mut(|book| book.as_mut().map(look));
 }
 
 pub fn open_book(new: Book) {
@@ -48,6 +58,17 @@ pub struct Book {
     pub events: Option<VecDeque<String>>,
     pub is_settling: bool,
     serial: u64,
+    pub exchanges: Vec<Exchange>,
+    /// Bodies that other threads are writing.
+    pub writings: Vec<Writing>,
+    /// Answers that other threads owe.
+    pub responders: Vec<(usize, Responder)>,
+    /// Exchanges of which a handler keeps data.
+    pub loads: usize,
+    /// What events have beside their data.
+    pub event_heads: BTreeMap<Vec<u8>, EventHead>,
+    /// How often what has happened.
+    pub seen: BTreeMap<&'static str, u64>,
 }
 
 /// What the model knows of one client and its WebSocket.
@@ -83,6 +104,12 @@ pub struct Socket {
     pub had_perhaps: bool,
     /// The peer has sent what ends the connection, or has begun to.
     pub has_last_word: bool,
+    /// What the peer has offered, if it has.
+    pub offer: Option<&'static str>,
+    /// As agreed on.
+    pub deflation: Option<Box<Deflation>>,
+    /// It is no WebSocket, but an event stream.
+    pub stream: Option<Stream>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +170,14 @@ pub struct Counts {
     pub panics: u64,
     pub refused: (u64, u64),
     pub dropped: (u64, u64),
+    /// Published messages and letters that have come to a socket, or been dropped for it; and so
+    /// many more may have.
+    pub due: u64,
+    pub due_perhaps: u64,
+    /// Letters that the mailbox of another worker has refused to take.
+    pub mailbox_refused: u64,
+    pub protocol_errors: u64,
+    pub idle_timeouts: u64,
 }
 
 /// Sources: what the socket's worker sends, what the topics of each worker bring, what other
@@ -169,6 +204,12 @@ impl Book {
             events: None,
             is_settling: false,
             serial: 0,
+            exchanges: Vec::new(),
+            writings: Vec::new(),
+            responders: Vec::new(),
+            loads: 0,
+            event_heads: BTreeMap::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -182,6 +223,11 @@ impl Book {
         if !is_right {
             self.fail(text());
         }
+    }
+
+    /// Something has happened that the simulation is for.
+    pub fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
     }
 
     pub fn note(&mut self, text: impl FnOnce() -> String) {
@@ -295,8 +341,13 @@ impl Book {
         let waiting = (socket.expected_bytes + HEAD_BYTES + SLACK_BYTES)
             .saturating_sub(socket.dropped.1 + taken);
         let is_due = waiting > limit as u64 || socket.was_fragmenting;
+        let is_compressed = socket.deflation.is_some();
         socket.dropped.0 += messages;
         socket.dropped.1 += bytes;
+        self.saw("a slow reader loses messages");
+        if is_compressed {
+            self.saw("compressed messages are dropped");
+        }
         self.counts[worker].dropped.0 += messages;
         self.counts[worker].dropped.1 += bytes;
         self.check(is_due, || {
@@ -304,7 +355,28 @@ impl Book {
         });
     }
 
-    pub fn closed(&mut self, number: usize, worker: usize, code: u16, is_clean: bool) {
+    pub fn closed(
+        &mut self,
+        number: usize,
+        worker: usize,
+        code: u16,
+        reason: &str,
+        is_clean: bool,
+    ) {
+        let is_fault = !is_clean && matches!(code, 1002 | 1007 | 1009);
+        self.counts[worker].protocol_errors += u64::from(is_fault);
+        let is_idle = code == 1006 && reason == "nothing was heard for the idle timeout";
+        self.counts[worker].idle_timeouts += u64::from(is_idle);
+        match code {
+            1006 if is_idle => self.saw("an idle socket is closed"),
+            1006 if reason.starts_with("too slow") => self.saw("a slow reader is closed"),
+            1006 => self.saw("a socket is lost"),
+            1001 if self.is_settling => self.saw("a socket is closed by a shutdown"),
+            _ if is_clean => self.saw("a socket closes cleanly"),
+            _ if is_fault => self.saw("a socket is closed for a fault of its peer"),
+            1011 => self.saw("a socket is closed for a panic"),
+            _ => self.saw("a socket closes otherwise"),
+        }
         self.note(|| format!("w{worker} close c{number} {code} {is_clean}"));
         let breaks = self.options.breaks() || self.options.jumps || self.is_settling;
         self.counts[worker].closed += 1;
@@ -410,7 +482,13 @@ impl Book {
 
     /// A message has been posted to the worker of this socket.
     pub fn posted(&mut self, number: usize, source: usize, payload: Vec<u8>) {
+        // It may have been closed when the letter is read.
+        let worker = self.sockets[number].worker;
+        let due = self.counts[worker].due;
         self.expect(number, source, 0x81, payload, Need::MayDrop);
+        let counts = &mut self.counts[worker];
+        counts.due_perhaps += counts.due - due;
+        counts.due = due;
     }
 
     /// A letter that closes this socket has been posted.
@@ -510,6 +588,7 @@ impl Book {
         for letter in std::mem::take(&mut self.letters[worker]) {
             if small_turns {
                 self.posted.insert(letter.payload.clone());
+                self.posted.insert(events::lines(&letter.payload));
             }
             for number in 0..self.sockets.len() {
                 let socket = &self.sockets[number];
@@ -540,10 +619,18 @@ impl Book {
     ) {
         let is_uncertain = self.is_uncertain(number);
         let socket = &mut self.sockets[number];
+        let is_delivery = need != Need::Must;
         let need = match need {
             Need::MayDrop if is_uncertain || socket.stage != Stage::Open => Need::Perhaps,
             need => need,
         };
+        if is_delivery && let Some(counts) = self.counts.get_mut(socket.worker) {
+            counts.due += u64::from(need == Need::MayDrop);
+            counts.due_perhaps += u64::from(need == Need::Perhaps);
+        }
+        if socket.stream.is_some() {
+            return self.expect_event(number, source, payload, need);
+        }
         socket.had_perhaps |= need == Need::Perhaps;
         socket.expected_bytes += framed_length(payload.len()) as u64;
         socket.queues[source].push_back(Expected { first, payload, need });
@@ -610,18 +697,27 @@ impl Book {
         }
         let (missing, dropped) = (socket.missing, socket.dropped);
         let is_known = !socket.had_perhaps && !self.options.has_small_turns();
+        let socket_deflates = socket.deflation.is_some();
         let unread = socket.inputs.front().cloned().filter(|_| !socket.is_paused);
         self.check(lost.is_none(), || format!("c{number} never got {lost:?}"));
         self.check(unread.is_none(), || {
             format!("the server never got {} of c{number}", brief(&unread))
         });
-        self.check(!is_known || missing == dropped, || {
+        // What compressed messages came to is not known.
+        let is_equal = match socket_deflates {
+            true => missing.0 == dropped.0,
+            false => missing == dropped,
+        };
+        self.check(!is_known || is_equal, || {
             format!("c{number} misses {missing:?}, told were {dropped:?}; at last {missed:?}")
         });
     }
 
     pub fn is_uncertain(&self, number: usize) -> bool {
         let socket = &self.sockets[number];
+        if socket.stream.is_some() {
+            return self.is_stream_uncertain(number);
+        }
         let config = &self.options.configs[socket.route];
         let age = self.network.now().saturating_sub(socket.opened_at);
         let lifetime = config.max_lifetime;
@@ -661,11 +757,14 @@ impl Socket {
             got_posted: BTreeSet::new(),
             had_perhaps: false,
             has_last_word: false,
+            offer: None,
+            deflation: None,
+            stream: None,
         }
     }
 }
 
-fn head(expected: &Expected) -> String {
+pub fn head(expected: &Expected) -> String {
     format!("{:#x} {} ({:?})", expected.first, text(&expected.payload), expected.need)
 }
 
