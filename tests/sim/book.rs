@@ -8,7 +8,7 @@ use std::{
 };
 
 use sockeye::{
-    PendingUpgrade, Responder, SendStatus, SocketId,
+    PendingUpgrade, Responder, SendStatus, SocketId, Stats,
     reactor::{SimNetwork, SimPeer, SimRandom},
     ws::framed_length,
 };
@@ -56,7 +56,10 @@ pub struct Book {
     posted: BTreeSet<Vec<u8>>,
     pub failures: Vec<String>,
     pub events: Option<VecDeque<String>>,
+    max_events: usize,
     pub is_settling: bool,
+    /// By all peers.
+    pub written_bytes: u64,
     serial: u64,
     pub exchanges: Vec<Exchange>,
     /// Bodies that other threads are writing.
@@ -202,7 +205,9 @@ impl Book {
             posted: BTreeSet::new(),
             failures: Vec::new(),
             events: None,
+            max_events: std::env::var("SIM_EVENTS").map_or(80, |n| n.parse().unwrap_or(80)),
             is_settling: false,
+            written_bytes: 0,
             serial: 0,
             exchanges: Vec::new(),
             writings: Vec::new(),
@@ -238,7 +243,7 @@ impl Book {
                 events.pop_back();
             }
             events.push_back(event);
-            if events.len() > 80 {
+            if events.len() > self.max_events {
                 events.pop_front();
             }
         }
@@ -629,7 +634,7 @@ impl Book {
             counts.due_perhaps += u64::from(need == Need::Perhaps);
         }
         if socket.stream.is_some() {
-            return self.expect_event(number, source, payload, need);
+            return self.expect_event(number, source, &payload, need);
         }
         socket.had_perhaps |= need == Need::Perhaps;
         socket.expected_bytes += framed_length(payload.len()) as u64;
@@ -648,7 +653,7 @@ impl Book {
         if is_posted && !socket.got_posted.insert(payload.to_vec()) {
             return self.fail(format!("c{number} got {} twice", text(payload)));
         }
-        for queue in &mut socket.queues {
+        for (source, queue) in socket.queues.iter_mut().enumerate() {
             let passable = queue.iter().take_while(|expected| expected.need != Need::Must).count();
             let Some(at) = queue.iter().take(passable + 1).position(is_it) else { continue };
             for skipped in queue.drain(..at) {
@@ -658,6 +663,11 @@ impl Book {
                 }
             }
             queue.pop_front();
+            match source {
+                OUTSIDE => self.saw("a message comes from outside"),
+                WORKERS.. => self.saw("a message comes from another worker"),
+                _ => {}
+            }
             return;
         }
         if is_posted {
@@ -711,6 +721,24 @@ impl Book {
         self.check(!is_known || is_equal, || {
             format!("c{number} misses {missing:?}, told were {dropped:?}; at last {missed:?}")
         });
+    }
+
+    /// What was published, or has come in letters, has been delivered or dropped.
+    pub fn check_deliveries(&mut self, number: usize, stats: &Stats) {
+        let counts = self.counts[number];
+        let most = counts.due + counts.due_perhaps;
+        let done = (stats.messages_out + stats.dropped_messages)
+            .saturating_sub(counts.messages_out + counts.refused.0);
+        if !self.options.has_small_turns() {
+            self.check((counts.due..=most).contains(&done), || {
+                format!("w{number}: {done} delivered or dropped of {} to {most}", counts.due)
+            });
+            let is_exact = counts.due > 0 && counts.due_perhaps == 0;
+            self.saw(match is_exact {
+                true => "deliveries are counted to the last one",
+                false => "deliveries are counted within bounds",
+            });
+        }
     }
 
     pub fn is_uncertain(&self, number: usize) -> bool {

@@ -89,6 +89,10 @@ impl Client {
         book.sockets.push(Socket::new(peer, route));
         let is_websocket = random.below(5) > 0;
         let is_websocket = is_websocket && !random.happens(book.options.extras.plain);
+        let is_narrow = !is_websocket && random.happens(book.options.extras.exchanges / 2);
+        if is_narrow && let Some(peer) = &mut book.sockets[number].peer {
+            peer.set_window(*pick(random, &[10, 1000, 20_000]));
+        }
         let mut client = Self {
             number,
             is_websocket,
@@ -226,6 +230,7 @@ impl Client {
             };
             self.written += count;
             self.last_write = book.network.now();
+            book.written_bytes += count as u64;
             book.note(|| format!("c{} writes {count}", self.number));
             if let Some(peer) = &mut book.sockets[self.number].peer {
                 peer.write(&self.out[start..start + count]);
@@ -297,9 +302,14 @@ impl Client {
         let number = self.number;
         let rest = self.input.len();
         let (stage, got) = (self.stage, self.gets_responses);
-        let is_torn = stage == Stage::Body && !self.incoming.is_whole;
+        let is_cut = stage == Stage::Body && !self.incoming.is_whole;
         // Who tears a response drops the connection, with what waits of those before.
-        let is_torn = is_torn || book(|book| book.tears(number));
+        // The head of a slow stream may not have come through, either.
+        let is_torn = is_cut
+            || book(|book| {
+                let is_stream = book.sockets[number].stream.is_some();
+                book.tears(number) || is_stream && book.is_stream_uncertain(number)
+            });
         book(|book| {
             let options = &book.options;
             let gently = !was_reset && !options.breaks() && !options.jumps;
@@ -317,7 +327,7 @@ impl Client {
             if stage == Stage::Events {
                 book.stream_ended(number);
             }
-            if is_torn {
+            if is_cut {
                 book.saw("a body is cut off");
             } else if stage == Stage::Body {
                 let Incoming { exchange, expected, got, coding, .. } = &self.incoming;
@@ -522,12 +532,10 @@ impl Client {
         };
         let mut first = *first;
         let is_deflated = first & 0x40 != 0;
-        let may_be = matches!(first & 0x0f, 1 | 2)
-            && book(|book| book.sockets[number].deflation.is_some());
-        let is_good = second & 0x80 == 0
-            && first & 0x30 == 0
-            && (!is_deflated || may_be)
-            && length < 1 << 24;
+        let may_be =
+            matches!(first & 0x0f, 1 | 2) && book(|book| book.sockets[number].deflation.is_some());
+        let is_good =
+            second & 0x80 == 0 && first & 0x30 == 0 && (!is_deflated || may_be) && length < 1 << 24;
         if !is_good {
             book(|book| book.fail(format!("c{number} got no frame: {first:#x} {second:#x}")));
             return None;

@@ -16,16 +16,19 @@ pub struct Deflation {
 
 /// What a peer offers.
 pub fn offer(random: &mut SimRandom) -> &'static str {
-    pick::<&'static str>(random, &[
-        "permessage-deflate",
-        "permessage-deflate; client_max_window_bits",
-        "permessage-deflate; client_max_window_bits=10; server_max_window_bits=9",
-        "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
-        "permessage-deflate; server_max_window_bits=12",
-        "x-webkit-deflate-frame, permessage-deflate; client_max_window_bits=15",
-        "permessage-deflate; server_max_window_bits=8, permessage-deflate",
-        "permessage-deflate; server_max_window_bits=8",
-    ])
+    pick::<&'static str>(
+        random,
+        &[
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; client_max_window_bits=10; server_max_window_bits=9",
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            "permessage-deflate; server_max_window_bits=12",
+            "x-webkit-deflate-frame, permessage-deflate; client_max_window_bits=15",
+            "permessage-deflate; server_max_window_bits=8, permessage-deflate",
+            "permessage-deflate; server_max_window_bits=8",
+        ],
+    )
 }
 
 impl Deflation {
@@ -66,22 +69,18 @@ impl Deflation {
             return wrong("server_no_context_takeover");
         }
         // §7.1.2.1: no larger than it is asked for, and not without having been asked for.
-        let server_bits = match (
-            bits(offer, "server_max_window_bits"),
-            bits(answer, "server_max_window_bits"),
-        ) {
-            (None, None) => 15,
-            (Some(Some(most)), Some(Some(bits))) if (9..=most).contains(&bits) => bits,
-            _ => return wrong("server_max_window_bits"),
-        };
-        let client_bits = match (
-            bits(offer, "client_max_window_bits"),
-            bits(answer, "client_max_window_bits"),
-        ) {
-            (Some(most), Some(Some(bits))) if bits <= most.unwrap_or(15) => bits,
-            (_, None) => 15,
-            _ => return wrong("client_max_window_bits"),
-        };
+        let server_bits =
+            match (bits(offer, "server_max_window_bits"), bits(answer, "server_max_window_bits")) {
+                (None, None) => 15,
+                (Some(Some(most)), Some(Some(bits))) if (9..=most).contains(&bits) => bits,
+                _ => return wrong("server_max_window_bits"),
+            };
+        let client_bits =
+            match (bits(offer, "client_max_window_bits"), bits(answer, "client_max_window_bits")) {
+                (Some(most), Some(Some(bits))) if bits <= most.unwrap_or(15) => bits,
+                (_, None) => 15,
+                _ => return wrong("client_max_window_bits"),
+            };
         let config = DeflateConfig {
             level: 1,
             window_bits: -i32::from(client_bits),

@@ -94,8 +94,8 @@ impl Book {
         data += ["", "\n", "\r\nsecond line", "\rid: forged\n\n"][self.random.below(4)];
         let number = self.random.below(1000);
         let head = EventHead {
-            id: (number % 2 == 0).then(|| number.to_string()),
-            name: (number % 3 == 0).then(|| format!("name {number}")),
+            id: (number.is_multiple_of(2)).then(|| number.to_string()),
+            name: (number.is_multiple_of(3)).then(|| format!("name {number}")),
         };
         self.event_heads.insert(data.clone().into_bytes(), head.clone());
         self.event_heads.insert(lines(data.as_bytes()), head.clone());
@@ -127,27 +127,27 @@ impl Book {
         for topic in topics {
             stream = stream.topic(TOPICS[topic]);
         }
-        if exchange % 2 == 0 {
+        if exchange.is_multiple_of(2) {
             stream = stream.retry(Duration::from_millis(1500));
         }
         for _ in 0..first {
             let (data, head) = self.new_event(50);
             stream = stream.event(&head.event(&data));
-            self.expect_event(number, LOCAL, data.into_bytes(), Need::Must);
+            self.expect_event(number, LOCAL, data.as_bytes(), Need::Must);
         }
         Response::events(stream)
     }
 
     /// A stream has no gaps: it gets what is published, or ends.
-    pub fn expect_event(&mut self, number: usize, source: usize, data: Vec<u8>, need: Need) {
-        let data = lines(&data);
+    pub fn expect_event(&mut self, number: usize, source: usize, data: &[u8], need: Need) {
+        let data = lines(data);
         let length = self.event_heads.get(&data).cloned().unwrap_or_default().length(&data);
         let limit = self.options.limits.max_event_backpressure;
         let waiting = self.stream_waits(number);
         let socket = &mut self.sockets[number];
         let Some(stream) = &mut socket.stream else { return };
         stream.expected_bytes += length;
-        if waiting + length > limit {
+        if waiting.saturating_add(length) > limit {
             socket.is_uncertain = true;
             for expected in socket.queues.iter_mut().flatten() {
                 expected.need = Need::Perhaps;

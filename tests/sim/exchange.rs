@@ -22,12 +22,15 @@ pub struct Exchange {
     pub kind: Kind,
     /// Of the request if it is an upload, else of the response.
     body: Vec<u8>,
+    /// So much stands before it where it is sent back: more than there is room for.
+    prefix: usize,
     pub announced: Option<usize>,
     is_head: bool,
     trailers: Option<String>,
     progress: Progress,
     got: usize,
     is_paused: bool,
+    has_begun: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +101,7 @@ enum Room {
 }
 
 /// As long as an upload may be.
-const MAX_UPLOAD_BYTES: usize = 150_000;
+const MAX_UPLOAD_BYTES: usize = 400_000;
 
 pub fn with_pages(app: App, worker: usize) -> App {
     let number =
@@ -146,8 +149,10 @@ impl Exchange {
 
     /// The body of the response.
     pub fn response(&self) -> Vec<u8> {
-        let length = self.announced.unwrap_or(usize::MAX).min(self.body.len());
-        self.body[..length].to_vec()
+        let mut response = vec![b'p'; self.prefix];
+        response.extend(&self.body);
+        response.truncate(self.announced.unwrap_or(usize::MAX));
+        response
     }
 
     /// Whether the peer gets all of that, and its end.
@@ -156,7 +161,8 @@ impl Exchange {
             // Who writes all that was announced has nothing left to tear.
             Some(announced) => {
                 let is_begun = self.kind != Kind::Written(Ending::Panics);
-                self.is_head || self.body.len() >= announced && is_begun || announced == 0
+                let length = self.prefix + self.body.len();
+                self.is_head || length >= announced && is_begun || announced == 0
             }
             None => {
                 self.is_head || !matches!(self.kind, Kind::Written(Ending::Tears | Ending::Panics))
@@ -188,13 +194,10 @@ pub fn request(
     } else if is_it(written) {
         Kind::Written(*pick(random, &[Ending::Ends, Ending::Ends, Ending::Tears, Ending::Panics]))
     } else if is_it(later) {
-        Kind::Later(*pick(random, &[
-            Answer::Text,
-            Answer::Text,
-            Answer::Written,
-            Answer::Nothing,
-            Answer::Never,
-        ]))
+        Kind::Later(*pick(
+            random,
+            &[Answer::Text, Answer::Text, Answer::Written, Answer::Nothing, Answer::Never],
+        ))
     } else if is_it(uploads) {
         match random.below(10) {
             0 => Kind::Upload(Mode::Reject),
@@ -208,18 +211,20 @@ pub fn request(
     } else {
         return None;
     };
-    let size = *pick(random, &[0, 1, 200, 2000, 20_000, 140_000]);
+    let size = *pick(random, &[0, 1, 200, 2000, 20_000, 140_000, 390_000]);
     let size = size.min(random.below(size + 1) + 1);
     let mut exchange = Exchange {
         client,
         kind,
         body: bytes(random, size),
+        prefix: 0,
         announced: None,
         is_head: false,
         trailers: None,
         progress: Progress::Asked,
         got: 0,
         is_paused: false,
+        has_begun: false,
     };
     let (bytes, response, goes_on) = exchange.request(random, book.exchanges.len());
     book.exchanges.push(exchange);
@@ -249,14 +254,13 @@ impl Exchange {
         let host = format!("{version}\r\nHost: sim\r\n");
         let whole = script::Response { exchange: Some(number), ..script::Response::of(200) };
         let text = |text: String| script::Response { body: Some(text), ..whole.clone() };
-        let none = |status: u16| script::Response { exchange: None, ..script::Response::of(status) };
+        let none =
+            |status: u16| script::Response { exchange: None, ..script::Response::of(status) };
         let later = |answer: Answer| match answer {
             Answer::Text => script::Response { exchange: None, ..text(format!("later {number}")) },
             Answer::Written => whole.clone(),
             Answer::Nothing => none(500),
-            Answer::Never => {
-                script::Response { statuses: vec![500, 503], ..none(503) }
-            }
+            Answer::Never => script::Response { statuses: vec![500, 503], ..none(503) },
         };
         match self.kind {
             Kind::Events { .. } => {
@@ -269,10 +273,9 @@ impl Exchange {
                     _ => None,
                 };
                 self.is_head = random.below(8) == 0;
-                let method = if self.is_head { "HEAD" } else { "GET" };
-                let response = match self.is_head {
-                    true => script::Response { is_head: true, ..none(200) },
-                    false => whole.clone(),
+                let (method, response) = match self.is_head {
+                    true => ("HEAD", script::Response { is_head: true, ..none(200) }),
+                    false => ("GET", whole.clone()),
                 };
                 // Without a length a client of 1.0 would be told the end by the end.
                 let goes_on = !is_10 && self.is_whole();
@@ -288,8 +291,12 @@ impl Exchange {
                     let size = MAX_UPLOAD_BYTES + 1 + random.below(1000);
                     self.body = bytes(random, size);
                 }
+                if mode == Mode::Echo && random.below(2) == 0 {
+                    self.prefix = 140_000;
+                }
+                let size = self.body.len();
                 let bytes = self.upload(random, &format!("PUT /upload/{number}"));
-                self.announced = (random.below(2) == 0).then_some(size);
+                self.announced = (random.below(2) == 0).then_some(self.prefix + size);
                 let response = match mode {
                     Mode::Count => {
                         script::Response { exchange: None, ..text(format!("{size} bytes")) }
@@ -307,8 +314,7 @@ impl Exchange {
                 self.body.truncate(2000);
                 let size = self.body.len();
                 let bytes = self.upload(random, &format!("POST /collect/{number}"));
-                let response =
-                    script::Response { exchange: None, ..text(format!("{size} bytes")) };
+                let response = script::Response { exchange: None, ..text(format!("{size} bytes")) };
                 (bytes, response, true)
             }
         }
@@ -320,8 +326,9 @@ impl Exchange {
         let expects = if random.below(8) == 0 { "Expect: 100-continue\r\n" } else { "" };
         if random.below(2) == 0 {
             let length = body.len();
-            let head =
-                format!("{line} HTTP/1.1\r\nHost: sim\r\n{expects}Content-Length: {length}\r\n\r\n");
+            let head = format!(
+                "{line} HTTP/1.1\r\nHost: sim\r\n{expects}Content-Length: {length}\r\n\r\n"
+            );
             return [head.into_bytes(), body].concat();
         }
         let head = "HTTP/1.1\r\nHost: sim\r\nTransfer-Encoding: chunked\r\n";
@@ -474,7 +481,12 @@ impl Uploads {
         let length = book(|book| book.exchanges[number].announced.map(|length| length as u64));
         let head = Response::new(Status::OK);
         let begun = exchange.begin(&head, length);
-        book(|book| book.check(begun.is_ok(), || format!("e{number} begins: {begun:?}")));
+        let prefix = book(|book| {
+            book.check(begun.is_ok(), || format!("e{number} begins: {begun:?}"));
+            let has_begun = std::mem::replace(&mut book.exchanges[number].has_begun, true);
+            if has_begun { 0 } else { book.exchanges[number].prefix }
+        });
+        exchange.write(&vec![b'p'; prefix]);
     }
 
     fn pause(&self, exchange: &mut HttpExchange<'_, Load>, number: usize, pauses: bool) {

@@ -4,8 +4,10 @@
 //! ```text
 //! cargo test --test sim                        some hundred seeds
 //! SIM_SEED=n cargo test --test sim             one, with what happened at its end if it fails
+//! SIM_EVENTS=n …                               with the last so many things that happened
 //! SIM_SEEDS=n cargo test --release --test sim  so many, from SIM_FROM on
 //! SIM_SECONDS=n …                              for so long
+//! SIM_GOES_ON=1 …                              to the end, whatever fails
 //! SIM_PLAIN=1 …                                worlds as they were before they had compression,
 //!                                              event streams, uploads and bodies in pieces
 //! ```
@@ -60,27 +62,33 @@ fn every_byte_is_as_the_model_says() {
     let seconds = number("SIM_SECONDS");
     let seeds = number("SIM_SEEDS").unwrap_or(if seconds.is_some() { u64::MAX } else { SEEDS });
     let (mut messages, mut count) = (0, 0);
-    let mut seen = BTreeMap::new();
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
     let started = now();
+    let goes_on = number("SIM_GOES_ON").is_some();
     let mut failing = Vec::new();
     for seed in (from..).take(usize::try_from(seeds).unwrap_or(usize::MAX)) {
-        if number("SIM_GOES_ON").is_some() {
-            let outcome = attempt(&draw(seed), false);
-            if !outcome.failures.is_empty() {
-                println!("seed {seed}: {:?}", outcome.failures);
-                failing.push(seed);
-            }
-            messages += outcome.messages;
-            count += 1;
-            for (what, count) in outcome.seen { *seen.entry(what).or_default() += count; }
-            continue;
-        }
-        messages += examine_quickly(draw, seed, &mut seen);
+        let outcome = attempt(&draw(seed), false);
         count += 1;
+        messages += outcome.messages;
+        for (what, times) in outcome.seen.into_iter().filter(|(_, times)| *times > 0) {
+            *seen.entry(what).or_default() += times;
+        }
+        if !outcome.failures.is_empty() {
+            println!("seed {seed}: {}", outcome.failures.join("; "));
+            failing.push(seed);
+            if !goes_on {
+                break;
+            }
+        }
         if count % 64 == 0 && seconds.is_some_and(|seconds| started.elapsed().as_secs() >= seconds)
         {
             break;
         }
+    }
+    if let Some(&seed) = failing.first() {
+        println!("{} of {count} seeds fail", failing.len());
+        examine(draw, seed);
+        panic!("seed {seed} fails only without its events");
     }
     println!("{seen:#?}");
     println!("{count} seeds from {from} on, {messages} messages, {:?}", started.elapsed());
@@ -94,10 +102,10 @@ fn every_byte_is_as_the_model_says() {
 #[test]
 fn what_was_wrong_once_is_right() {
     for &seed in PLAIN_REGRESSIONS {
-        examine_quickly(Options::plain, seed, &mut BTreeMap::new());
+        examine_quickly(Options::plain, seed);
     }
     for &seed in REGRESSIONS {
-        examine_quickly(Options::drawn, seed, &mut BTreeMap::new());
+        examine_quickly(Options::drawn, seed);
     }
 }
 
@@ -110,17 +118,12 @@ fn a_seed_determines_everything() {
     }
 }
 
-/// Returns how many messages there were.
-fn examine_quickly(draw: Draw, seed: u64, seen: &mut BTreeMap<&'static str, u64>) -> u64 {
+fn examine_quickly(draw: Draw, seed: u64) {
     let outcome = attempt(&draw(seed), false);
-    for (what, count) in outcome.seen.into_iter().filter(|(_, count)| *count > 0) {
-        *seen.entry(what).or_default() += count;
-    }
     if !outcome.failures.is_empty() {
         examine(draw, seed);
         panic!("seed {seed} fails only without its events: {:?}", outcome.failures);
     }
-    outcome.messages
 }
 
 /// Runs a seed; if it fails, says how, with as few steps as will do.
@@ -170,6 +173,68 @@ fn attempt(options: &Options, with_events: bool) -> Outcome {
 
 /// What a thousand worlds have to have seen, each of these: else they are no test of it.
 const EVENTS: &[&str] = &[
+    // Of the kernel: clock, queues, buffers, descriptors, memory.
+    "accept_failed",
+    "accepting rests",
+    "delay",
+    "full_queue",
+    "late_closed",
+    "late_pause",
+    "late_send",
+    "no_buffers",
+    "open_failed",
+    "overflow",
+    "reset",
+    "reset_on_close",
+    "short_read",
+    "short_send",
+    "spurious_wake",
+    "the clock jumps",
+    "would_block",
+    // Of the limits.
+    "a connection is refused",
+    "a mailbox has no room",
+    "a slow reader is closed",
+    "a slow reader loses messages",
+    "a slow stream is ended",
+    "a worker refuses a letter",
+    "a writer finds no room",
+    "a writer is told of room",
+    "an idle socket is closed",
+    "an upload waits for its reader",
+    "compressed messages are dropped",
+    // Of WebSockets.
+    "a message comes from another worker",
+    "a message comes from outside",
+    "a peer compresses a message",
+    "a peer compresses what it may not",
+    "a socket closes cleanly",
+    "a socket is closed by a shutdown",
+    "a socket is closed for a fault of its peer",
+    "a socket is closed for a panic",
+    "a socket is lost",
+    "compression is agreed on",
+    "the server compresses a message",
+    // Of event streams.
+    "a stream has a heartbeat",
+    "an event arrives",
+    "an event stream is opened",
+    "an event with an id or a name arrives",
+    // Of requests.
+    "a body arrives in pieces",
+    "a body is collected",
+    "a body is cut off",
+    "a handler gets trailers",
+    "a page gets trailers",
+    "a request is answered from elsewhere",
+    "a writer has no reader",
+    "a written body ends",
+    "a written body is torn",
+    "an upload is aborted",
+    "an upload is received",
+    // Of the model: what is said to be equal has been compared.
+    "bytes are counted to the last one",
+    "deliveries are counted to the last one",
 ];
 
 fn number(name: &str) -> Option<u64> {

@@ -35,12 +35,7 @@ pub struct Handshake {
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// A request for a WebSocket, good or bad.
-pub fn handshake(
-    random: &mut SimRandom,
-    number: usize,
-    route: usize,
-    offers: u16,
-) -> Handshake {
+pub fn handshake(random: &mut SimRandom, number: usize, route: usize, offers: u16) -> Handshake {
     let (mut method, mut version, mut key) = ("GET", "HTTP/1.1", KEY);
     let (mut number_13, mut how, mut extra) = ("13", "", "");
     let (mut path, mut status) = (format!("/{route}"), 101);

@@ -146,9 +146,9 @@ impl World {
 
     /// What other threads do for requests that wait for them.
     fn work_elsewhere(&mut self) {
-        match self.random.below(3) {
-            0 => exchange::answer_one(),
-            1 => exchange::write_all(),
+        match self.random.below(6) {
+            0 | 1 => exchange::answer_one(),
+            2 => exchange::write_all(),
             _ => exchange::write_one(false),
         }
     }
@@ -242,7 +242,7 @@ impl World {
     }
 
     fn publish_event_outside(&mut self, wanted: usize, topic: usize, size: usize) {
-        if wanted % 2 == 0 {
+        if wanted.is_multiple_of(2) {
             let worker = wanted % self.workers.len();
             let publish = move |context: &mut Context<'_>| events::publish(context, topic, size);
             let posted = self.remote.run_on(worker, publish);
@@ -331,10 +331,14 @@ impl World {
         let streams = || {
             let is_alive = |book: &Book, number: usize| {
                 let socket = &book.sockets[number];
-                socket.stream.as_ref().filter(|stream| {
-                    stream.heartbeat <= Duration::from_secs(1) && !book.is_stream_uncertain(number)
-                })
-                .map(|stream| (number, stream.heartbeats))
+                socket
+                    .stream
+                    .as_ref()
+                    .filter(|stream| {
+                        stream.heartbeat <= Duration::from_secs(1)
+                            && !book.is_stream_uncertain(number)
+                    })
+                    .map(|stream| (number, stream.heartbeats))
             };
             book(|book| (0..book.sockets.len()).filter_map(|n| is_alive(book, n)).collect())
         };
@@ -401,69 +405,13 @@ impl World {
                 book(|book| book.settle_account(number));
             }
         }
-        for number in 0..self.workers.len() {
-            let stats = *self.workers[number].service().stats();
-            let audit = self.workers[number].service().audit();
-            book(|book| {
-                let counts = book.counts[number];
-                let open = book.sockets.iter().filter(|socket| {
-                    socket.worker == number
-                        && socket.stream.is_none()
-                        && matches!(socket.stage, Stage::Open | Stage::Closing)
-                });
-                let open = open.count() as u64;
-                let mut same = |name: &str, got: u64, expected: u64| {
-                    book.check(got == expected, || {
-                        format!("w{number}: {name} is {got}, expected {expected}")
-                    });
-                };
-                same("messages_in", stats.messages_in, counts.messages_in);
-                let published = stats
-                    .published
-                    .clamp(counts.published, counts.published + counts.published_perhaps);
-                same("published", stats.published, published);
-                same("websockets", stats.websockets, open);
-                same("websockets by calls", counts.opened - counts.closed, open);
-                same("socket data", audit.socket_data as u64, open);
-                same("connections", stats.connections, audit.connections as u64);
-                same("corked", audit.corked_bytes as u64, 0);
-                same("handler_panics", stats.handler_panics, counts.panics);
-                same("protocol_errors", stats.protocol_errors, counts.protocol_errors);
-                same("idle_timeouts", stats.idle_timeouts, counts.idle_timeouts);
-                let sent = counts.messages_out + stats.deliveries;
-                book.check(stats.messages_out >= sent, || {
-                    format!("w{number}: {} messages out of {sent}", stats.messages_out)
-                });
-                let dropped = counts.refused.0 + counts.dropped.0;
-                book.check(stats.dropped_messages >= dropped, || {
-                    format!("w{number}: {} dropped of {dropped}", stats.dropped_messages)
-                });
-                book.check(stats.mailbox_refused >= counts.mailbox_refused, || {
-                    format!("w{number}: {} letters refused", stats.mailbox_refused)
-                });
-                // What was published, or has come in letters, has been delivered or dropped.
-                let most = counts.due + counts.due_perhaps;
-                let done = (stats.messages_out + stats.dropped_messages)
-                    .saturating_sub(counts.messages_out + counts.refused.0);
-                if !book.options.has_small_turns() {
-                    book.check((counts.due..=most).contains(&done), || {
-                        format!("w{number}: {done} delivered or dropped of {} to {most}", counts.due)
-                    });
-                    let is_exact = counts.due > 0 && counts.due_perhaps == 0;
-                    book.saw(match is_exact {
-                        true => "deliveries are counted to the last one",
-                        false => "deliveries are counted within bounds",
-                    });
-                }
-                book.check(book_of(&self.remote, number) == stats, || {
-                    format!("w{number}: others read other counts")
-                });
+        (0..self.workers.len()).for_each(|number| self.check_stats(number));
+        let (accepted, refused) =
+            self.workers.iter().fold((0, 0), |(accepted, refused), worker| {
+                let stats = worker.service().stats();
+                (accepted + stats.accepted, refused + stats.refused)
             });
-        }
-        let (accepted, refused) = self.workers.iter().fold((0, 0), |(accepted, refused), worker| {
-            let stats = worker.service().stats();
-            (accepted + stats.accepted, refused + stats.refused)
-        });
+        self.check_bytes();
         let connected = self.clients.len() as u64;
         book(|book| {
             book.check(accepted == connected, || {
@@ -471,6 +419,73 @@ impl World {
             });
             let may_refuse = book.options.limits.max_connections < 100;
             book.check(refused == 0 || may_refuse, || format!("{refused} connections refused"));
+        });
+    }
+
+    /// What a worker has counted is what the model has.
+    fn check_stats(&self, number: usize) {
+        let stats = *self.workers[number].service().stats();
+        let audit = self.workers[number].service().audit();
+        book(|book| {
+            let counts = book.counts[number];
+            let open = book.sockets.iter().filter(|socket| {
+                socket.worker == number
+                    && socket.stream.is_none()
+                    && matches!(socket.stage, Stage::Open | Stage::Closing)
+            });
+            let open = open.count() as u64;
+            let mut same = |name: &str, got: u64, expected: u64| {
+                book.check(got == expected, || {
+                    format!("w{number}: {name} is {got}, expected {expected}")
+                });
+            };
+            same("messages_in", stats.messages_in, counts.messages_in);
+            let published = stats
+                .published
+                .clamp(counts.published, counts.published + counts.published_perhaps);
+            same("published", stats.published, published);
+            same("websockets", stats.websockets, open);
+            same("websockets by calls", counts.opened - counts.closed, open);
+            same("socket data", audit.socket_data as u64, open);
+            same("connections", stats.connections, audit.connections as u64);
+            same("corked", audit.corked_bytes as u64, 0);
+            same("handler_panics", stats.handler_panics, counts.panics);
+            same("protocol_errors", stats.protocol_errors, counts.protocol_errors);
+            same("idle_timeouts", stats.idle_timeouts, counts.idle_timeouts);
+            let sent = counts.messages_out + stats.deliveries;
+            book.check(stats.messages_out >= sent, || {
+                format!("w{number}: {} messages out of {sent}", stats.messages_out)
+            });
+            let dropped = counts.refused.0 + counts.dropped.0;
+            book.check(stats.dropped_messages >= dropped, || {
+                format!("w{number}: {} dropped of {dropped}", stats.dropped_messages)
+            });
+            book.check(stats.mailbox_refused >= counts.mailbox_refused, || {
+                format!("w{number}: {} letters refused", stats.mailbox_refused)
+            });
+            book.check_deliveries(number, &stats);
+            book.check(book_of(&self.remote, number) == stats, || {
+                format!("w{number}: others read other counts")
+            });
+        });
+    }
+
+    /// Where nobody has gone, bytes are counted to the last one.
+    fn check_bytes(&self) {
+        let (received, sent) = self.workers.iter().fold((0, 0), |(received, sent), worker| {
+            let stats = worker.service().stats();
+            (received + stats.bytes_in, sent + stats.bytes_out)
+        });
+        book(|book| {
+            let taken = book.sockets.iter().map(|socket| {
+                let peer = socket.peer.as_ref().filter(|peer| !peer.is_ended())?;
+                Some(peer.taken_bytes())
+            });
+            let Some(taken) = taken.sum::<Option<u64>>() else { return };
+            let written = book.written_bytes;
+            book.saw("bytes are counted to the last one");
+            book.check(received == written, || format!("{received} bytes in, of {written}"));
+            book.check(sent == taken, || format!("{sent} bytes out, {taken} taken"));
         });
     }
 
@@ -495,6 +510,11 @@ impl World {
             }
         }
         self.pass(Duration::from_secs(1), Duration::from_millis(100), Client::settle);
+        for number in 0..self.workers.len() {
+            let audit = self.workers[number].service().audit();
+            let is_left = audit.connections == 0 && audit.has_timers;
+            book(|book| book.check(!is_left, || format!("w{number} has a timer of nobody")));
+        }
         self.pass(Duration::from_secs(200), Duration::from_secs(7), Client::settle);
         if self.has_failed() {
             return;
