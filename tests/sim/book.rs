@@ -591,7 +591,11 @@ impl Book {
         }
         let small_turns = self.options.has_small_turns();
         for letter in std::mem::take(&mut self.letters[worker]) {
-            if small_turns {
+            // Farewells are the last thing in a turn: what they publish leaves with the next one.
+            let is_late = small_turns || letter.payload.starts_with(b"gone|");
+            if is_late {
+                let here = self.sockets.iter().filter(|socket| socket.worker == worker).count();
+                self.counts[worker].due_perhaps += here as u64;
                 self.posted.insert(letter.payload.clone());
                 self.posted.insert(events::lines(&letter.payload));
             }
@@ -603,7 +607,7 @@ impl Book {
                 };
                 if socket.worker == worker && is_for_it {
                     let (first, payload) = (letter.first, letter.payload.clone());
-                    let need = match self.options.has_small_mailbox() || small_turns {
+                    let need = match self.options.has_small_mailbox() || is_late {
                         true => Need::Perhaps,
                         false => Need::MayDrop,
                     };

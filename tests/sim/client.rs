@@ -149,6 +149,11 @@ impl Client {
         self.read(true);
     }
 
+    /// Whether it has something to write.
+    pub fn owes(&self) -> bool {
+        self.stage != Stage::Gone && self.written < self.out.len()
+    }
+
     /// Begins to close in an orderly way.
     pub fn finish(&mut self) {
         if self.stage == Stage::Frames && !book(|book| has_last_word(book, self.number)) {

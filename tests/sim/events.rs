@@ -18,7 +18,8 @@ pub struct Stream {
     /// Bytes of events that have been sent to it, and those of them that its peer has taken apart.
     expected_bytes: usize,
     arrived_bytes: usize,
-    pub heartbeats: u32,
+    heartbeats: u32,
+    events: u32,
     parser: Parser,
 }
 
@@ -61,6 +62,13 @@ pub fn publish(context: &mut Context<'_>, topic: usize, size: usize) {
 pub fn lines(data: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(data).replace("\r\n", "\n").replace('\r', "\n");
     text.into_bytes()
+}
+
+impl Stream {
+    /// An event that is just being sent does for a heartbeat.
+    pub fn signs_of_life(&self) -> u32 {
+        self.heartbeats + self.events
+    }
 }
 
 impl EventHead {
@@ -121,6 +129,7 @@ impl Book {
             expected_bytes: 0,
             arrived_bytes: 0,
             heartbeats: 0,
+            events: 0,
             parser: Parser::default(),
         });
         let mut stream = EventStream::new().heartbeat(heartbeat);
@@ -240,6 +249,7 @@ impl Book {
             });
         };
         stream.arrived_bytes += bytes;
+        stream.events += 1;
         let expected = self.event_heads.get(&data).cloned().unwrap_or_default();
         self.saw("an event arrives");
         if expected != EventHead::default() {

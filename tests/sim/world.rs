@@ -321,9 +321,18 @@ impl World {
             });
             let is_settled = !is_waiting && !is_owed && self.network.is_quiet();
             if is_settled || self.has_failed() {
-                break;
+                return;
             }
         }
+        book(|book| {
+            let is_open = |socket: &super::book::Socket| socket.stage == Stage::Open;
+            let unread = book.sockets.iter().filter(|socket| is_open(socket));
+            let unread: usize = unread.map(|socket| socket.inputs.len()).sum();
+            let (writings, responders) = (book.writings.len(), book.responders.len());
+            book.fail(format!(
+                "it does not settle: {unread} unread, {writings} being written, {responders} owed"
+            ));
+        });
     }
 
     /// Who listens to a quiet stream hears that it lives.
@@ -338,7 +347,7 @@ impl World {
                         stream.heartbeat <= Duration::from_secs(1)
                             && !book.is_stream_uncertain(number)
                     })
-                    .map(|stream| (number, stream.heartbeats))
+                    .map(|stream| (number, stream.signs_of_life()))
             };
             book(|book| (0..book.sockets.len()).filter_map(|n| is_alive(book, n)).collect())
         };
@@ -383,7 +392,8 @@ impl World {
                 exchange::answer_one();
                 exchange::write_all();
                 (0..self.workers.len()).for_each(|worker| self.turn(worker));
-                if self.network.is_quiet() || self.has_failed() {
+                let owes = self.clients.iter().any(Client::owes);
+                if self.network.is_quiet() && !owes || self.has_failed() {
                     break;
                 }
             }
