@@ -186,9 +186,8 @@ impl<D> HttpExchange<'_, D> {
             return Err(ResponseError::HeaderTooLong);
         }
         let exchange = connection.exchange;
-        let begun = core.append(*key, |outbox| {
-            head.begin(size, &mut ResponseWriter::new(outbox, date, exchange))
-        });
+        let begun = core
+            .append(*key, |outbox| head.begin(size, ResponseWriter::new(outbox, date, exchange)));
         let Some(coding) = begun.transpose()? else { return Ok(()) };
         if let Some(connection) = core.connections.get_mut(*key) {
             connection.exchange.keep_alive &= coding != Coding::Close;

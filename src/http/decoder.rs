@@ -8,6 +8,7 @@ use super::{
     BodyLength, Error, HeaderSlots, Limits, RequestHead, Trailers,
     chunked::{ChunkDecoder, Piece},
     head_buffer::{HeadBuffer, Side},
+    head_lines::HeadLines,
 };
 
 /// Reads requests.
@@ -25,8 +26,8 @@ use super::{
 /// let mut decoder = Decoder::default();
 /// let mut input = *b"POST /form HTTP/1.1\r\nHost: example.org\r\nContent-Length: 2\r\n\r\nhi";
 /// let (mut seen, mut done) = (Vec::new(), 0);
+/// let mut slots = HeaderSlots::new();
 /// loop {
-///     let mut slots = HeaderSlots::new();
 ///     let step = decoder.next(&mut input[done..], &mut slots, &Limits::default())?;
 ///     done += step.consumed;
 ///     match step.event {
@@ -87,14 +88,15 @@ enum State {
 impl Decoder {
     /// Takes a prefix of `input` and returns the event in it.
     ///
-    /// `slots` is room for the field lines: give new ones to each call.
+    /// `slots` is room for the field lines, whatever they held before.
     ///
     /// # Errors
     /// What the client did wrong; again and again. [`Error::status`] answers it.
+    #[inline]
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
-        slots: &'a mut HeaderSlots<'a>,
+        slots: &'a mut HeaderSlots,
         limits: &Limits,
     ) -> Result<Step<'a>, Error> {
         let Self { buffer, state } = self;
@@ -224,12 +226,20 @@ impl State {
     }
 }
 
+#[inline]
 fn next_head<'a>(
     buffer: &'a mut HeadBuffer,
     input: &'a [u8],
-    slots: &'a mut HeaderSlots<'a>,
+    slots: &'a mut HeaderSlots,
     limits: &Limits,
 ) -> Result<Step<'a>, Error> {
+    if buffer.is_empty()
+        && let Some(lines) = HeadLines::find(input, slots, limits)
+    {
+        let (bytes, rest) = input.split_at(lines.length);
+        let head = RequestHead::of_lines(bytes, &lines, slots, limits)?;
+        return Ok(Step { consumed: lines.length, event: Some(Event::Request(head)), rest });
+    }
     let Some((bytes, consumed)) = buffer.next(input, Side::Request, limits)? else {
         return Ok(Step { consumed: input.len(), event: None, rest: &[] });
     };

@@ -6,7 +6,7 @@
 //! refused here (a line that ends with LF alone, a head too long) depends on the bytes up to the
 //! fault only, so that it does not matter how they were cut.
 
-use super::{Error, Limits, token};
+use super::{Error, Limits, head::AROUND_TARGET_BYTES, token};
 
 /// The unfinished head of a connection. Without one it owns no memory.
 #[derive(Debug, Default)]
@@ -52,11 +52,6 @@ impl HeadBuffer {
                 Ok(Some((&partial.bytes, end - kept)))
             }
             None => {
-                if side == Side::Request
-                    && let Some(end) = whole_request(input, limits)
-                {
-                    return Ok(Some((&input[..end], end)));
-                }
                 let mut search = Search::default();
                 if let Some(end) = search.end(input, side, limits)? {
                     return Ok(Some((&input[..end], end)));
@@ -149,36 +144,6 @@ impl Search {
     }
 }
 
-/// The length of the head of a request that is whole and has nothing against it so far: the usual
-/// case, in one pass. Anything else is up to [`Search`].
-fn whole_request(input: &[u8], limits: &Limits) -> Option<usize> {
-    let bytes = &input[..input.len().min(limits.max_head_bytes)];
-    if !token::is_token_byte(*bytes.first()?) {
-        return None;
-    }
-    let most = limits.max_target_bytes + AROUND_TARGET_BYTES;
-    let mut line_start = 0;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    for (index, word) in words.iter().chain([&last]).enumerate() {
-        let mut feeds = line_feeds(*word);
-        while feeds != 0 {
-            let place = index * 8 + (feeds.trailing_zeros() / 8) as usize;
-            feeds &= feeds - 1;
-            let is_bare = place == line_start || bytes[place - 1] != b'\r';
-            if is_bare || line_start == 0 && place >= most {
-                return None;
-            }
-            if place == line_start + 1 {
-                return Some(place + 1);
-            }
-            line_start = place + 1;
-        }
-    }
-    None
-}
-
 /// Refuses at once what can only be something else than HTTP.
 fn check_first_bytes(bytes: &[u8], side: Side) -> Result<(), Error> {
     let is_good = match (side, bytes) {
@@ -209,9 +174,6 @@ fn line_feeds(word: [u8; 8]) -> u64 {
     let word = u64::from_le_bytes(word) ^ (ONES * 0x0a);
     !(((word & LOWER) + LOWER) | word | LOWER)
 }
-
-/// What a request-line has around its target: the longest method, two spaces, the version, CRLF.
-const AROUND_TARGET_BYTES: usize = super::head::MAX_METHOD_BYTES + 2 + 8 + 2;
 
 #[cfg(test)]
 mod tests {
