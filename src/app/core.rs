@@ -11,7 +11,7 @@ use super::{
     remote::{Interest, LETTER_BYTES, Letter},
 };
 use crate::{
-    base::{Key, Shared, Tick},
+    base::{Key, Outbox, Shared, Tick},
     conn::{Connection, Connections, Flags, Stage},
     pubsub::{self, Audience, Framed, PubSub, TurnFull, Variant},
     ws::{self, CloseCode, Message, Opcode},
@@ -87,6 +87,19 @@ impl Core {
     }
 
     // Sending
+
+    /// Appends to what goes to a connection, and counts that. Nothing is done if it has gone.
+    pub(super) fn append<T>(
+        &mut self,
+        key: Key,
+        append: impl FnOnce(&mut Outbox) -> T,
+    ) -> Option<T> {
+        let outbox = self.connections.outbox(key)?;
+        let before = outbox.len();
+        let appended = append(outbox);
+        self.stats.bytes_out += outbox.len().saturating_sub(before) as u64;
+        Some(appended)
+    }
 
     /// Frames a message for a WebSocket of this worker.
     #[inline]
@@ -422,9 +435,7 @@ impl Core {
             return;
         }
         self.leave_topics(key);
-        if let Some(outbox) = self.connections.outbox(key) {
-            ws::append_close(outbox, status, None);
-        }
+        self.append(key, |outbox| ws::append_close(outbox, status, None));
         self.enter_stage(key, Stage::Closing);
     }
 
@@ -448,10 +459,8 @@ impl Core {
         self.leave_topics(key);
         log::debug!(worker = self.worker, socket:? = key; "closed with {}: {reason}", code.code());
         // After a close frame nothing may be sent (RFC 6455 §5.5.1).
-        if stage == Stage::WebSocket
-            && let Some(outbox) = self.connections.outbox(key)
-        {
-            ws::append_close(outbox, Some((code, reason)), None);
+        if stage == Stage::WebSocket {
+            self.append(key, |outbox| ws::append_close(outbox, Some((code, reason)), None));
         }
         self.bid_farewell(key, code.code(), reason, false);
         self.enter_stage(key, Stage::Ending);
@@ -464,9 +473,8 @@ impl Core {
         };
         if stage == Stage::WebSocket {
             self.leave_topics(key);
-            if let Some(outbox) = self.connections.outbox(key) {
-                ws::append_close(outbox, status.map(|(code, _)| (code, "")), None);
-            }
+            let status = status.map(|(code, _)| (code, ""));
+            self.append(key, |outbox| ws::append_close(outbox, status, None));
         }
         let (code, reason) = status.map_or((CloseCode::NO_STATUS, ""), |status| status);
         self.bid_farewell(key, code.code(), reason, true);

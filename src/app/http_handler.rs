@@ -186,8 +186,9 @@ impl<D> HttpExchange<'_, D> {
             return Err(ResponseError::HeaderTooLong);
         }
         let exchange = connection.exchange;
-        let Some(outbox) = core.connections.outbox(*key) else { return Ok(()) };
-        let coding = head.begin(size, ResponseWriter::new(outbox, date, exchange))?;
+        let begun = core
+            .append(*key, |outbox| head.begin(size, ResponseWriter::new(outbox, date, exchange)));
+        let Some(coding) = begun.transpose()? else { return Ok(()) };
         if let Some(connection) = core.connections.get_mut(*key) {
             connection.exchange.keep_alive &= coding != Coding::Close;
         }
@@ -224,8 +225,8 @@ impl<D> HttpExchange<'_, D> {
         let is_head = is_head(core, *key);
         let is_short = matches!(coding, Coding::Length(_)) && progress.remaining > 0;
         progress.is_torn |= is_short && !is_head;
-        if !is_head && let Some(outbox) = core.connections.outbox(*key) {
-            coding.end(outbox);
+        if !is_head {
+            core.append(*key, |outbox| coding.end(outbox));
         }
     }
 
@@ -278,11 +279,8 @@ impl<D> HttpExchange<'_, D> {
         if coding != Coding::Chunked {
             progress.remaining -= taken as u64;
         }
-        if taken > 0
-            && let Some(outbox) = core.connections.outbox(*key)
-        {
-            coding.append(outbox, &piece[..taken]);
-            core.stats.bytes_out += taken as u64;
+        if taken > 0 {
+            core.append(*key, |outbox| coding.append(outbox, &piece[..taken]));
         }
     }
 

@@ -75,8 +75,8 @@ counters! {
     messages_in,
     /// Bytes received.
     bytes_in,
-    /// Messages sent to WebSockets, published ones among them. One in fragments counts with its
-    /// last one.
+    /// Messages sent to WebSockets, published ones among them, and those published to event
+    /// streams. One in fragments counts with its last one.
     messages_out,
     /// Bytes handed to the kernel, or waiting for it.
     bytes_out,

@@ -50,6 +50,8 @@ pub struct SimReactor {
     pending: Vec<(Key, Request)>,
     // Completions that requests have made.
     queue: VecDeque<Made>,
+    // Completions that come in the next turn, because this one had no room for them.
+    put_off: Vec<Made>,
     // What may have something in this turn, in the order in which it will be looked at.
     ready: VecDeque<Source>,
     buffer: Vec<u8>,
@@ -121,6 +123,7 @@ impl SimReactor {
             listeners: Vec::new(),
             pending: Vec::new(),
             queue: VecDeque::new(),
+            put_off: Vec::new(),
             ready: VecDeque::new(),
             buffer: vec![0; MAX_RECEIVE_AHEAD],
             lent: 0,
@@ -155,6 +158,9 @@ impl SimReactor {
             entry.closing = true;
         }
         self.network.state().note_request(self.number);
+        if !self.pending.is_empty() && self.happens(|faults| faults.full_queue) {
+            self.settle();
+        }
         // What comes back is told as a whole: nothing is left behind once something came back.
         let refuses = |entry: &mut Entry| entry.blocked || entry.failed.is_some();
         let settled = self.sockets.get_mut(key).is_some_and(refuses);
@@ -323,7 +329,8 @@ impl SimReactor {
         }
         if fails {
             accepting.resting = true;
-            let error = io::Error::from_raw_os_error(libc::EMFILE);
+            let at = usize::try_from(self.turn).unwrap_or(0) % ACCEPT_ERRORS.len();
+            let error = io::Error::from_raw_os_error(ACCEPT_ERRORS[at]);
             return Some(Completion::AcceptFailed { listener: number, error });
         }
         let (socket, peer) = accepting.listener.accept()?;
@@ -477,6 +484,7 @@ impl Reactor for SimReactor {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.take_back_lent();
         self.turn += 1;
+        self.queue.extend(self.put_off.drain(..));
         self.settle();
         self.ready.clear();
         if !self.happens(|faults| faults.spurious_wake) {
@@ -495,12 +503,24 @@ impl Reactor for SimReactor {
     fn next(&mut self) -> Option<Completion<'_, SimSocket>> {
         self.take_back_lent();
         while let Some(made) = self.queue.pop_front() {
+            // What was not sent has to be told in time (rule 5).
+            let may_wait = !matches!(made, Made::Unsent { .. });
+            if may_wait && self.happens(|faults| faults.overflow) {
+                self.put_off.push(made);
+                continue;
+            }
             if let Some(completion) = self.made(made) {
                 return Some(completion);
             }
         }
+        if !self.ready.is_empty() && self.happens(|faults| faults.overflow) {
+            self.ready.clear();
+        }
         while let Some(source) = self.ready.pop_front() {
             match source {
+                Source::Socket(_) if self.happens(|faults| faults.no_buffers) => {
+                    self.ready.retain(|source| matches!(source, Source::Listener(_)));
+                }
                 Source::Listener(number) => {
                     if let Some(completion) = self.accept(number) {
                         return Some(completion);
@@ -546,6 +566,9 @@ impl Entry {
         }
     }
 }
+
+/// Descriptors of the process, of the machine, buffers and memory.
+const ACCEPT_ERRORS: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
 
 #[cfg(test)]
 mod tests;

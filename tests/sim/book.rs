@@ -3,17 +3,22 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use sockeye::{
-    PendingUpgrade, SendStatus, SocketId,
+    PendingUpgrade, Responder, SendStatus, SocketId, Stats,
     reactor::{SimNetwork, SimPeer, SimRandom},
     ws::framed_length,
 };
 
-use super::options::Options;
+use super::{
+    deflation::Deflation,
+    events::{self, EventHead, Stream},
+    exchange::{Exchange, Writing},
+    options::Options,
+};
 
 thread_local! {
     static BOOK: RefCell<Option<Book>> = const { RefCell::new(None) };
@@ -22,6 +27,11 @@ thread_local! {
 /// The book of this thread's world.
 pub fn book<T>(look: impl FnOnce(&mut Book) -> T) -> T {
     BOOK.with_borrow_mut(|book| look(book.as_mut().expect("there is a world")))
+}
+
+/// As [`book`], if there is one: for what is called when things are dropped.
+pub fn book_if_any(look: impl FnOnce(&mut Book)) {
+    BOOK.with_borrow_mut(|book| book.as_mut().map(look));
 }
 
 pub fn open_book(new: Book) {
@@ -46,8 +56,22 @@ pub struct Book {
     posted: BTreeSet<Vec<u8>>,
     pub failures: Vec<String>,
     pub events: Option<VecDeque<String>>,
+    max_events: usize,
     pub is_settling: bool,
+    /// By all peers.
+    pub written_bytes: u64,
     serial: u64,
+    pub exchanges: Vec<Exchange>,
+    /// Bodies that other threads are writing.
+    pub writings: Vec<Writing>,
+    /// Answers that other threads owe.
+    pub responders: Vec<(usize, Responder)>,
+    /// Exchanges of which a handler keeps data.
+    pub loads: usize,
+    /// What events have beside their data.
+    pub event_heads: BTreeMap<Vec<u8>, EventHead>,
+    /// How often what has happened.
+    pub seen: BTreeMap<&'static str, u64>,
 }
 
 /// What the model knows of one client and its WebSocket.
@@ -83,6 +107,12 @@ pub struct Socket {
     pub had_perhaps: bool,
     /// The peer has sent what ends the connection, or has begun to.
     pub has_last_word: bool,
+    /// What the peer has offered, if it has.
+    pub offer: Option<&'static str>,
+    /// As agreed on.
+    pub deflation: Option<Box<Deflation>>,
+    /// It is no WebSocket, but an event stream.
+    pub stream: Option<Stream>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +173,14 @@ pub struct Counts {
     pub panics: u64,
     pub refused: (u64, u64),
     pub dropped: (u64, u64),
+    /// Published messages and letters that have come to a socket, or been dropped for it; and so
+    /// many more may have.
+    pub due: u64,
+    pub due_perhaps: u64,
+    /// Letters that the mailbox of another worker has refused to take.
+    pub mailbox_refused: u64,
+    pub protocol_errors: u64,
+    pub idle_timeouts: u64,
 }
 
 /// Sources: what the socket's worker sends, what the topics of each worker bring, what other
@@ -167,8 +205,16 @@ impl Book {
             posted: BTreeSet::new(),
             failures: Vec::new(),
             events: None,
+            max_events: std::env::var("SIM_EVENTS").map_or(80, |n| n.parse().unwrap_or(80)),
             is_settling: false,
+            written_bytes: 0,
             serial: 0,
+            exchanges: Vec::new(),
+            writings: Vec::new(),
+            responders: Vec::new(),
+            loads: 0,
+            event_heads: BTreeMap::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -184,6 +230,11 @@ impl Book {
         }
     }
 
+    /// Something has happened that the simulation is for.
+    pub fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
     pub fn note(&mut self, text: impl FnOnce() -> String) {
         let now = self.network.now();
         if let Some(events) = &mut self.events {
@@ -192,7 +243,7 @@ impl Book {
                 events.pop_back();
             }
             events.push_back(event);
-            if events.len() > 80 {
+            if events.len() > self.max_events {
                 events.pop_front();
             }
         }
@@ -295,8 +346,13 @@ impl Book {
         let waiting = (socket.expected_bytes + HEAD_BYTES + SLACK_BYTES)
             .saturating_sub(socket.dropped.1 + taken);
         let is_due = waiting > limit as u64 || socket.was_fragmenting;
+        let is_compressed = socket.deflation.is_some();
         socket.dropped.0 += messages;
         socket.dropped.1 += bytes;
+        self.saw("a slow reader loses messages");
+        if is_compressed {
+            self.saw("compressed messages are dropped");
+        }
         self.counts[worker].dropped.0 += messages;
         self.counts[worker].dropped.1 += bytes;
         self.check(is_due, || {
@@ -304,7 +360,28 @@ impl Book {
         });
     }
 
-    pub fn closed(&mut self, number: usize, worker: usize, code: u16, is_clean: bool) {
+    pub fn closed(
+        &mut self,
+        number: usize,
+        worker: usize,
+        code: u16,
+        reason: &str,
+        is_clean: bool,
+    ) {
+        let is_fault = !is_clean && matches!(code, 1002 | 1007 | 1009);
+        self.counts[worker].protocol_errors += u64::from(is_fault);
+        let is_idle = code == 1006 && reason == "nothing was heard for the idle timeout";
+        self.counts[worker].idle_timeouts += u64::from(is_idle);
+        match code {
+            1006 if is_idle => self.saw("an idle socket is closed"),
+            1006 if reason.starts_with("too slow") => self.saw("a slow reader is closed"),
+            1006 => self.saw("a socket is lost"),
+            1001 if self.is_settling => self.saw("a socket is closed by a shutdown"),
+            _ if is_clean => self.saw("a socket closes cleanly"),
+            _ if is_fault => self.saw("a socket is closed for a fault of its peer"),
+            1011 => self.saw("a socket is closed for a panic"),
+            _ => self.saw("a socket closes otherwise"),
+        }
         self.note(|| format!("w{worker} close c{number} {code} {is_clean}"));
         let breaks = self.options.breaks() || self.options.jumps || self.is_settling;
         self.counts[worker].closed += 1;
@@ -410,7 +487,13 @@ impl Book {
 
     /// A message has been posted to the worker of this socket.
     pub fn posted(&mut self, number: usize, source: usize, payload: Vec<u8>) {
+        // It may have been closed when the letter is read.
+        let worker = self.sockets[number].worker;
+        let due = self.counts[worker].due;
         self.expect(number, source, 0x81, payload, Need::MayDrop);
+        let counts = &mut self.counts[worker];
+        counts.due_perhaps += counts.due - due;
+        counts.due = due;
     }
 
     /// A letter that closes this socket has been posted.
@@ -508,8 +591,13 @@ impl Book {
         }
         let small_turns = self.options.has_small_turns();
         for letter in std::mem::take(&mut self.letters[worker]) {
-            if small_turns {
+            // Farewells are the last thing in a turn: what they publish leaves with the next one.
+            let is_late = small_turns || letter.payload.starts_with(b"gone|");
+            if is_late {
+                let here = self.sockets.iter().filter(|socket| socket.worker == worker).count();
+                self.counts[worker].due_perhaps += here as u64;
                 self.posted.insert(letter.payload.clone());
+                self.posted.insert(events::lines(&letter.payload));
             }
             for number in 0..self.sockets.len() {
                 let socket = &self.sockets[number];
@@ -519,7 +607,7 @@ impl Book {
                 };
                 if socket.worker == worker && is_for_it {
                     let (first, payload) = (letter.first, letter.payload.clone());
-                    let need = match self.options.has_small_mailbox() || small_turns {
+                    let need = match self.options.has_small_mailbox() || is_late {
                         true => Need::Perhaps,
                         false => Need::MayDrop,
                     };
@@ -540,10 +628,18 @@ impl Book {
     ) {
         let is_uncertain = self.is_uncertain(number);
         let socket = &mut self.sockets[number];
+        let is_delivery = need != Need::Must;
         let need = match need {
             Need::MayDrop if is_uncertain || socket.stage != Stage::Open => Need::Perhaps,
             need => need,
         };
+        if is_delivery && let Some(counts) = self.counts.get_mut(socket.worker) {
+            counts.due += u64::from(need == Need::MayDrop);
+            counts.due_perhaps += u64::from(need == Need::Perhaps);
+        }
+        if socket.stream.is_some() {
+            return self.expect_event(number, source, &payload, need);
+        }
         socket.had_perhaps |= need == Need::Perhaps;
         socket.expected_bytes += framed_length(payload.len()) as u64;
         socket.queues[source].push_back(Expected { first, payload, need });
@@ -561,7 +657,7 @@ impl Book {
         if is_posted && !socket.got_posted.insert(payload.to_vec()) {
             return self.fail(format!("c{number} got {} twice", text(payload)));
         }
-        for queue in &mut socket.queues {
+        for (source, queue) in socket.queues.iter_mut().enumerate() {
             let passable = queue.iter().take_while(|expected| expected.need != Need::Must).count();
             let Some(at) = queue.iter().take(passable + 1).position(is_it) else { continue };
             for skipped in queue.drain(..at) {
@@ -571,6 +667,11 @@ impl Book {
                 }
             }
             queue.pop_front();
+            match source {
+                OUTSIDE => self.saw("a message comes from outside"),
+                WORKERS.. => self.saw("a message comes from another worker"),
+                _ => {}
+            }
             return;
         }
         if is_posted {
@@ -610,18 +711,45 @@ impl Book {
         }
         let (missing, dropped) = (socket.missing, socket.dropped);
         let is_known = !socket.had_perhaps && !self.options.has_small_turns();
+        let socket_deflates = socket.deflation.is_some();
         let unread = socket.inputs.front().cloned().filter(|_| !socket.is_paused);
         self.check(lost.is_none(), || format!("c{number} never got {lost:?}"));
         self.check(unread.is_none(), || {
             format!("the server never got {} of c{number}", brief(&unread))
         });
-        self.check(!is_known || missing == dropped, || {
+        // What compressed messages came to is not known.
+        let is_equal = match socket_deflates {
+            true => missing.0 == dropped.0,
+            false => missing == dropped,
+        };
+        self.check(!is_known || is_equal, || {
             format!("c{number} misses {missing:?}, told were {dropped:?}; at last {missed:?}")
         });
     }
 
+    /// What was published, or has come in letters, has been delivered or dropped.
+    pub fn check_deliveries(&mut self, number: usize, stats: &Stats) {
+        let counts = self.counts[number];
+        let most = counts.due + counts.due_perhaps;
+        let done = (stats.messages_out + stats.dropped_messages)
+            .saturating_sub(counts.messages_out + counts.refused.0);
+        if !self.options.has_small_turns() {
+            self.check((counts.due..=most).contains(&done), || {
+                format!("w{number}: {done} delivered or dropped of {} to {most}", counts.due)
+            });
+            let is_exact = counts.due > 0 && counts.due_perhaps == 0;
+            self.saw(match is_exact {
+                true => "deliveries are counted to the last one",
+                false => "deliveries are counted within bounds",
+            });
+        }
+    }
+
     pub fn is_uncertain(&self, number: usize) -> bool {
         let socket = &self.sockets[number];
+        if socket.stream.is_some() {
+            return self.is_stream_uncertain(number);
+        }
         let config = &self.options.configs[socket.route];
         let age = self.network.now().saturating_sub(socket.opened_at);
         let lifetime = config.max_lifetime;
@@ -661,11 +789,14 @@ impl Socket {
             got_posted: BTreeSet::new(),
             had_perhaps: false,
             has_last_word: false,
+            offer: None,
+            deflation: None,
+            stream: None,
         }
     }
 }
 
-fn head(expected: &Expected) -> String {
+pub fn head(expected: &Expected) -> String {
     format!("{:#x} {} ({:?})", expected.first, text(&expected.payload), expected.need)
 }
 

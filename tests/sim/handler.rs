@@ -3,26 +3,31 @@
 use std::panic::resume_unwind;
 
 use sockeye::{
-    App, Close, CloseCode, Context, Dropped, Message, Request, Response, Status, Upgrade,
-    WebSocket, WebSocketHandler,
+    App, Close, CloseCode, Context, Dropped, Message, Request, Response, SendStatus, Status,
+    Upgrade, WebSocket, WebSocketHandler,
 };
 
 use super::{
     book::{LOCAL, SENDERS, Stage, book},
+    events, exchange,
     options::Options,
 };
 
 pub fn app(options: &Options, worker: usize) -> App {
     let handler = || Handler { worker };
-    App::new()
+    let app = App::new()
         .websocket_with("/0", options.configs[0].clone(), handler())
         .websocket_with("/1", options.configs[1].clone(), handler())
         .get("/page/:number", |request| {
             Response::text(format!("page {}", request.parameter("number").unwrap_or_default()))
         })
         .get("/large", |_| Response::text("x".repeat(LARGE_BYTES)))
-        .get("/panic", |_| -> Response { resume_unwind(Box::new(Deliberate)) })
-        .on("POST", "/form", |_| Response::text("form"))
+        .get("/panic", move |_| -> Response {
+            book(|book| book.counts[worker].panics += 1);
+            resume_unwind(Box::new(Deliberate))
+        })
+        .on("POST", "/form", |_| Response::text("form"));
+    exchange::with_pages(events::with_pages(app, worker), worker)
 }
 
 pub const LARGE_BYTES: usize = 100_000;
@@ -105,7 +110,7 @@ impl WebSocketHandler for Handler {
     }
 
     fn close(&mut self, context: &mut Context<'_>, number: usize, close: Close<'_>) {
-        book(|book| book.closed(number, self.worker, close.code, close.is_clean));
+        book(|book| book.closed(number, self.worker, close.code, close.reason, close.is_clean));
         if number.is_multiple_of(4) {
             let payload = book(|book| book.payload("gone", 0));
             let text = String::from_utf8_lossy(&payload).into_owned();
@@ -177,6 +182,7 @@ impl Handler {
                 });
                 socket.pause();
             }
+            b'V' => events::publish(&mut socket.context(), topic, second),
             b'T' => self.send_to(socket, first, second),
             b'R' => self.post_to(socket, first, second),
             b'K' => self.close_other(socket, first),
@@ -236,6 +242,9 @@ impl Handler {
                 book.sent(other, self.worker, LOCAL, 0x81, payload, status, None);
             } else if status.is_accepted() {
                 book.posted(other, SENDERS + self.worker, payload);
+            } else if status == SendStatus::Dropped {
+                book.counts[self.worker].mailbox_refused += 1;
+                book.saw("a mailbox has no room");
             }
         });
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sockeye::{
-    HttpLimits, Limits, TopicLimits, WebSocketConfig,
+    CompressionConfig, Compressor, Decompressor, HttpLimits, Limits, TopicLimits, WebSocketConfig,
     reactor::{SimFaults, SimRandom},
 };
 
@@ -25,6 +25,29 @@ pub struct Options {
     pub limits: Limits,
     /// How it ends: the peers close, or they vanish, or the server is shut down.
     pub ending: Ending,
+    pub extras: Extras,
+}
+
+/// How often peers do what those of the first worlds did not do, each out of 1000 occasions.
+///
+/// All of it is drawn from a stream of numbers of its own, and nothing is drawn where a rate is
+/// zero: without extras, a world is what it was before there were any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras {
+    /// A WebSocket is asked for with permessage-deflate.
+    pub offers: u16,
+    /// A message of such a one is compressed.
+    pub deflates: u16,
+    /// A peer wants no WebSocket.
+    pub plain: u16,
+    /// A request is one of the following, in proportion.
+    pub exchanges: u16,
+    pub streams: u16,
+    pub written: u16,
+    pub later: u16,
+    pub uploads: u16,
+    /// An order is to publish an event.
+    pub events: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +59,46 @@ pub enum Ending {
 
 impl Options {
     pub fn drawn(seed: u64) -> Self {
+        let mut options = Self::plain(seed);
+        let mut random = SimRandom::new(seed ^ 0xe8_7a5);
+        let random = &mut random;
+        let rate = |random: &mut SimRandom, rates: &[u16]| *pick(random, rates);
+        if random.below(2) == 0 {
+            options.extras.offers = rate(random, &[300, 700, 1000]);
+            options.extras.deflates = rate(random, &[0, 500, 900]);
+            for config in &mut options.configs {
+                config.compression = compression(random);
+            }
+        }
+        if random.below(3) > 0 {
+            options.extras = Extras {
+                plain: rate(random, &[0, 100, 500]),
+                exchanges: rate(random, &[100, 500, 900]),
+                streams: rate(random, &[0, 1, 4]),
+                written: rate(random, &[0, 1, 4]),
+                later: rate(random, &[0, 1, 4]),
+                uploads: rate(random, &[0, 1, 4]),
+                events: rate(random, &[0, 100]),
+                ..options.extras
+            };
+            options.limits.max_event_backpressure = *pick(random, &[1000, 64 << 10]);
+        }
+        if random.below(2) == 0 && options.faults != SimFaults::default() {
+            let rates = &[0, 0, 10, 100, 400];
+            options.faults.overflow = rate(random, rates);
+            options.faults.no_buffers = rate(random, rates);
+            options.faults.full_queue = rate(random, rates);
+        }
+        options.steps *= *pick(random, &[1, 3, 8]);
+        options.faults.open_failed = match options.breaks() {
+            true => rate(random, &[0, 0, 50, 300]),
+            false => 0,
+        };
+        options
+    }
+
+    /// As the first worlds were.
+    pub fn plain(seed: u64) -> Self {
         let mut random = SimRandom::new(seed ^ 0x5eed);
         let random = &mut random;
         let faults = match random.below(4) {
@@ -43,6 +106,7 @@ impl Options {
             1 => SimFaults::harmless(seed),
             _ => SimFaults::drawn(seed),
         };
+        let faults = SimFaults { overflow: 0, no_buffers: 0, full_queue: 0, ..faults };
         let configs = [config(random), config(random)];
         let most = *pick(random, &[3, 8, 20]);
         Self {
@@ -57,6 +121,7 @@ impl Options {
             configs,
             limits: limits(random),
             ending: *pick(random, &[Ending::Closes, Ending::Vanishes, Ending::Shutdown]),
+            extras: Extras::default(),
         }
     }
 
@@ -93,6 +158,28 @@ fn config(random: &mut SimRandom) -> WebSocketConfig {
         protocols: vec!["chat".into()],
         piecewise: random.below(3) == 0,
         ..WebSocketConfig::default()
+    }
+}
+
+fn compression(random: &mut SimRandom) -> CompressionConfig {
+    let windows = [9, 10, 12, 15];
+    let (compressor, decompressor) = match random.below(5) {
+        0 => (Compressor::Off, Decompressor::Off),
+        1 => (Compressor::Off, Decompressor::Shared),
+        2 => (Compressor::Shared, Decompressor::Shared),
+        _ => (
+            Compressor::Dedicated { window_bits: *pick(random, &windows) },
+            Decompressor::Dedicated { window_bits: *pick(random, &windows) },
+        ),
+    };
+    CompressionConfig {
+        compressor,
+        decompressor,
+        level: *pick(random, &[1, 1, 6]),
+        publish_level: *pick(random, &[1, 6]),
+        memory_level: *pick(random, &[1, 8]),
+        threshold: *pick(random, &[0, 20, 64, 1000]),
+        release_after: Duration::from_millis(*pick(random, &[0, 100, 1000, 60_000])),
     }
 }
 

@@ -4,6 +4,7 @@ use sockeye::reactor::SimRandom;
 
 use super::{
     book::{Book, Input},
+    deflation,
     options::pick,
 };
 
@@ -13,11 +14,13 @@ pub struct Response {
     pub statuses: Vec<u16>,
     pub body: Option<String>,
     pub is_head: bool,
+    /// Whose body it has, and how that comes.
+    pub exchange: Option<usize>,
 }
 
 impl Response {
     pub fn of(status: u16) -> Self {
-        Self { statuses: vec![status], body: None, is_head: false }
+        Self { statuses: vec![status], body: None, is_head: false, exchange: None }
     }
 }
 
@@ -26,12 +29,13 @@ pub struct Handshake {
     pub statuses: Vec<u16>,
     /// Whether frames may be written at once.
     pub is_certain: bool,
+    pub offer: Option<&'static str>,
 }
 
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// A request for a WebSocket, good or bad.
-pub fn handshake(random: &mut SimRandom, number: usize, route: usize) -> Handshake {
+pub fn handshake(random: &mut SimRandom, number: usize, route: usize, offers: u16) -> Handshake {
     let (mut method, mut version, mut key) = ("GET", "HTTP/1.1", KEY);
     let (mut number_13, mut how, mut extra) = ("13", "", "");
     let (mut path, mut status) = (format!("/{route}"), 101);
@@ -50,16 +54,20 @@ pub fn handshake(random: &mut SimRandom, number: usize, route: usize) -> Handsha
         17 => (extra, status) = ("Content-Length: 3\r\n", 400),
         _ => {}
     }
+    let offer = random.happens(offers).then(|| deflation::offer(random));
+    let extensions =
+        offer.map_or(String::new(), |offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"));
     let bytes = format!(
         "{method} {path}?n={number}&how={how} {version}\r\nHost: sim\r\nUpgrade: websocket\r\n\
          Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: {key}\r\n\
-         Sec-WebSocket-Version: {number_13}\r\n{extra}\r\n"
+         Sec-WebSocket-Version: {number_13}\r\n{extra}{extensions}\r\n"
     );
     let statuses = match how {
         "later" => vec![101, 401, 500, 503],
         _ => vec![status],
     };
-    Handshake { bytes: bytes.into_bytes(), statuses, is_certain: status == 101 && how.is_empty() }
+    let is_certain = status == 101 && how.is_empty();
+    Handshake { bytes: bytes.into_bytes(), statuses, is_certain, offer }
 }
 
 /// A plain request, and whether another may follow.
@@ -169,8 +177,19 @@ fn message(book: &mut Book, random: &mut SimRandom, number: usize, bytes: &mut V
     };
     let payload = book.payload(&order, size.min(limit - 8));
     let is_text = random.below(3) > 0;
-    let opcode = if is_text { 1 } else { 2 };
+    let mut opcode = if is_text { 1 } else { 2 };
     book.sockets[number].inputs.push_back(Input::Message { is_text, payload: payload.clone() });
+    let deflates = book.options.extras.deflates;
+    let deflation = book.sockets[number].deflation.as_mut().filter(|_| random.happens(deflates));
+    let payload = match deflation {
+        Some(deflation) => {
+            opcode |= 0x40;
+            let deflated = deflation.deflate(&payload);
+            book.saw("a peer compresses a message");
+            deflated
+        }
+        None => payload,
+    };
     if random.below(4) > 0 {
         return bytes.extend(frame(random, 0x80 | opcode, &payload));
     }
@@ -197,6 +216,10 @@ fn message(book: &mut Book, random: &mut SimRandom, number: usize, bytes: &mut V
 
 /// What the handler is to do.
 fn order(book: &Book, random: &mut SimRandom) -> String {
+    if random.happens(book.options.extras.events) {
+        let size = *pick(random, &[0, 100, 3000]);
+        return format!("V{},{size}", random.below(5));
+    }
     let topic = random.below(5);
     let other = random.below(book.sockets.len());
     let size = *pick(random, &[0, 10, 100, 2000, 3000, 40_000]);
@@ -232,8 +255,24 @@ fn close_frame(book: &mut Book, random: &mut SimRandom, number: usize, bytes: &m
 /// Something that no peer may send.
 fn bad_frame(book: &mut Book, random: &mut SimRandom, number: usize, bytes: &mut Vec<u8>) {
     let limit = book.options.configs[book.sockets[number].route].max_payload_length;
+    let is_offered = book.sockets[number].offer.is_some();
+    if let Some(deflation) = &mut book.sockets[number].deflation
+        && random.below(2) == 0
+    {
+        let (code, frame) = match random.below(4) {
+            0 => (1009, frame(random, 0xc2, &deflation.deflate(&vec![b'x'; limit + 1]))),
+            1 => (1007, frame(random, 0xc1, &deflation.deflate(b"not \xff text"))),
+            2 => (1007, frame(random, 0xc2, b"\xff\xff\xff no deflate")),
+            _ => (1002, frame(random, 0xc9, b"a compressed ping")),
+        };
+        book.saw("a peer compresses what it may not");
+        book.sockets[number].codes.push(code);
+        return bytes.extend(frame);
+    }
     let (code, frame) = match random.below(9) {
         0 => (1002, frame(random, 0x83, b"reserved opcode")),
+        // The first one has a meaning to those who have agreed on it.
+        1 if is_offered => (1002, frame(random, 0xa1, b"reserved bit")),
         1 => (1002, frame(random, 0xc1, b"reserved bit")),
         2 => (1002, b"\x81\x05plain".to_vec()),
         3 => (1002, frame(random, 0x09, b"a fragmented ping")),

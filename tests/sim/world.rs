@@ -1,6 +1,6 @@
 //! [`World`]: workers on simulated reactors, their peers, and a clock, moved step by step.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use sockeye::{
     CloseCode, Context, Remote, SendError, Status, Upgrade,
@@ -11,6 +11,7 @@ use sockeye::{
 use super::{
     book::{Book, Letter, OUTSIDE, Stage, To, book, close_book, open_book},
     client::Client,
+    events, exchange,
     handler::{TOPICS, app, other_socket},
     options::{Ending, Options, pick},
 };
@@ -21,6 +22,8 @@ pub struct Outcome {
     pub events: Vec<String>,
     /// Messages that handlers and peers got: a run in which nothing happens proves nothing.
     pub messages: u64,
+    /// How often what has happened.
+    pub seen: BTreeMap<&'static str, u64>,
 }
 
 /// Runs one world from its beginning to its end, or until something is wrong.
@@ -28,13 +31,18 @@ pub fn run(options: &Options, with_events: bool) -> Outcome {
     let mut world = World::new(options, with_events);
     world.live();
     let messages = book(|book| book.counts.iter().map(|c| c.messages_in + c.messages_out).sum());
-    let (failures, events) = book(|book| {
-        let events = book.events.take().unwrap_or_default().into();
-        (std::mem::take(&mut book.failures), events)
-    });
+    world.note_faults();
+    // What is dropped now may still be wrong.
     drop(world);
+    let outcome = book(|book| {
+        let loads = book.loads;
+        book.check(loads == 0, || format!("{loads} exchanges keep their data"));
+        let events = book.events.take().unwrap_or_default().into();
+        let (failures, seen) = (std::mem::take(&mut book.failures), std::mem::take(&mut book.seen));
+        Outcome { failures, events, messages, seen }
+    });
     close_book();
-    Outcome { failures, events, messages }
+    outcome
 }
 
 struct World {
@@ -45,6 +53,11 @@ struct World {
     workers: Vec<Worker<SimReactor>>,
     is_over: Vec<bool>,
     clients: Vec<Client>,
+}
+
+/// What other threads read of a worker's counts.
+fn book_of(remote: &Remote, worker: usize) -> sockeye::Stats {
+    remote.stats()[worker]
 }
 
 const PORT: u16 = 80;
@@ -94,6 +107,10 @@ impl World {
     }
 
     fn step(&mut self) {
+        let extras = self.options.extras;
+        if self.random.happens(extras.exchanges / 4) {
+            return self.work_elsewhere();
+        }
         match self.random.below(100) {
             0..35 => {
                 let worker = self.random.below(self.workers.len());
@@ -111,7 +128,10 @@ impl World {
             }
             90 if self.options.jumps => {
                 let time = Duration::from_millis(*pick(&mut self.random, &[300, 2000, 15_000]));
-                book(|book| book.note(|| format!("the clock jumps by {time:?}")));
+                book(|book| {
+                    book.note(|| format!("the clock jumps by {time:?}"));
+                    book.saw("the clock jumps");
+                });
                 self.network.advance(time);
             }
             91 if self.options.rude => {
@@ -121,6 +141,15 @@ impl World {
             }
             91..95 => self.answer_pending(),
             _ => self.reach_in(),
+        }
+    }
+
+    /// What other threads do for requests that wait for them.
+    fn work_elsewhere(&mut self) {
+        match self.random.below(6) {
+            0 | 1 => exchange::answer_one(),
+            2 => exchange::write_all(),
+            _ => exchange::write_one(false),
         }
     }
 
@@ -170,6 +199,9 @@ impl World {
         };
         let topic = self.random.below(TOPICS.len());
         let size = *pick(&mut self.random, &[0, 100, 3000]);
+        if self.random.happens(3 * self.options.extras.events) {
+            return self.publish_event_outside(wanted, topic, size);
+        }
         match self.random.below(10) {
             0..4 => self.publish_outside(topic, size),
             4..7 => {
@@ -209,21 +241,36 @@ impl World {
         }
     }
 
+    fn publish_event_outside(&mut self, wanted: usize, topic: usize, size: usize) {
+        if wanted.is_multiple_of(2) {
+            let worker = wanted % self.workers.len();
+            let publish = move |context: &mut Context<'_>| events::publish(context, topic, size);
+            let posted = self.remote.run_on(worker, publish);
+            let is_due = posted.is_ok() || self.options.has_small_mailbox();
+            return book(|book| book.check(is_due, || format!("run_on: {posted:?}")));
+        }
+        let (data, head) = book(|book| book.new_event(size));
+        let result = self.remote.publish_event(TOPICS[topic], &head.event(&data));
+        self.is_published(result, topic, &data.into_bytes());
+    }
+
     fn publish_outside(&mut self, topic: usize, size: usize) {
         let payload = book(|book| book.payload("out", size));
         let text = String::from_utf8_lossy(&payload).into_owned();
         let result = self.remote.publish(TOPICS[topic], &text);
+        self.is_published(result, topic, &payload);
+    }
+
+    fn is_published(&self, result: Result<(), SendError>, topic: usize, payload: &[u8]) {
         book(|book| {
+            if result.is_err() {
+                book.saw("a mailbox has no room");
+            }
             let may_fail = result == Err(SendError::Full) && book.options.has_small_mailbox();
             book.check(result.is_ok() || may_fail, || format!("publish: {result:?}"));
             for letters in &mut book.letters {
-                let payload = payload.clone();
-                letters.push_back(Letter {
-                    source: OUTSIDE,
-                    to: To::Topic(topic),
-                    first: 0x81,
-                    payload,
-                });
+                let (to, payload) = (To::Topic(topic), payload.to_vec());
+                letters.push_back(Letter { source: OUTSIDE, to, first: 0x81, payload });
             }
         });
     }
@@ -248,6 +295,15 @@ impl World {
         self.network.set_faults(SimFaults::default());
         book(|book| book.note(|| "everything settles".into()));
         self.pass(Duration::from_millis(200), Duration::from_millis(20), Client::settle);
+        self.pass_until_settled();
+        self.await_heartbeats();
+        self.pass_until_settled();
+        if !self.has_failed() {
+            self.check_accounts();
+        }
+    }
+
+    fn pass_until_settled(&mut self) {
         // Control frames beyond the limit of their second come in later ones.
         let step = Duration::from_millis(250);
         for _ in 0..200 {
@@ -259,13 +315,68 @@ impl World {
                 };
                 book.sockets.iter().any(waits)
             });
-            let is_settled = !is_waiting && self.network.is_quiet();
+            let is_owed = book(|book| {
+                let forgotten = |(number, _): &(usize, _)| book.exchanges[*number].is_forgotten();
+                !book.writings.is_empty() || !book.responders.iter().all(forgotten)
+            });
+            let is_settled = !is_waiting && !is_owed && self.network.is_quiet();
             if is_settled || self.has_failed() {
-                break;
+                return;
             }
         }
-        if !self.has_failed() {
-            self.check_accounts();
+        book(|book| {
+            let is_open = |socket: &super::book::Socket| socket.stage == Stage::Open;
+            let unread = book.sockets.iter().filter(|socket| is_open(socket));
+            let unread: usize = unread.map(|socket| socket.inputs.len()).sum();
+            let (writings, responders) = (book.writings.len(), book.responders.len());
+            book.fail(format!(
+                "it does not settle: {unread} unread, {writings} being written, {responders} owed"
+            ));
+        });
+    }
+
+    /// Who listens to a quiet stream hears that it lives.
+    fn await_heartbeats(&mut self) {
+        let streams = || {
+            let is_alive = |book: &Book, number: usize| {
+                let socket = &book.sockets[number];
+                socket
+                    .stream
+                    .as_ref()
+                    .filter(|stream| {
+                        stream.heartbeat <= Duration::from_secs(1)
+                            && !book.is_stream_uncertain(number)
+                    })
+                    .map(|stream| (number, stream.signs_of_life()))
+            };
+            book(|book| (0..book.sockets.len()).filter_map(|n| is_alive(book, n)).collect())
+        };
+        let before: Vec<(usize, u32)> = streams();
+        if before.is_empty() || self.has_failed() {
+            return;
+        }
+        self.pass(Duration::from_millis(1400), Duration::from_millis(200), Client::settle);
+        let after: Vec<(usize, u32)> = streams();
+        book(|book| {
+            for (before, after) in before.iter().zip(&after) {
+                let lives = before.0 == after.0 && before.1 < after.1;
+                book.check(lives, || format!("no heartbeat: {before:?}, {after:?}"));
+            }
+            book.check(before.len() == after.len(), || "a quiet stream has ended".into());
+        });
+    }
+
+    /// What the network did, and what of it the workers noticed.
+    fn note_faults(&self) {
+        for (name, count) in self.network.fault_counts() {
+            book(|book| *book.seen.entry(name).or_default() += count);
+        }
+        for stats in self.remote.stats() {
+            book(|book| {
+                *book.seen.entry("accepting rests").or_default() += stats.accept_errors;
+                *book.seen.entry("a connection is refused").or_default() += stats.refused;
+                *book.seen.entry("a worker refuses a letter").or_default() += stats.mailbox_refused;
+            });
         }
     }
 
@@ -278,8 +389,11 @@ impl World {
                     act(client);
                 }
                 self.answer_pending();
+                exchange::answer_one();
+                exchange::write_all();
                 (0..self.workers.len()).for_each(|worker| self.turn(worker));
-                if self.network.is_quiet() || self.has_failed() {
+                let owes = self.clients.iter().any(Client::owes);
+                if self.network.is_quiet() && !owes || self.has_failed() {
                     break;
                 }
             }
@@ -301,40 +415,88 @@ impl World {
                 book(|book| book.settle_account(number));
             }
         }
-        for number in 0..self.workers.len() {
-            let stats = *self.workers[number].service().stats();
-            let audit = self.workers[number].service().audit();
-            book(|book| {
-                let counts = book.counts[number];
-                let open = book.sockets.iter().filter(|socket| {
-                    socket.worker == number && matches!(socket.stage, Stage::Open | Stage::Closing)
-                });
-                let open = open.count() as u64;
-                let mut same = |name: &str, got: u64, expected: u64| {
-                    book.check(got == expected, || {
-                        format!("w{number}: {name} is {got}, expected {expected}")
-                    });
-                };
-                same("messages_in", stats.messages_in, counts.messages_in);
-                let published = stats
-                    .published
-                    .clamp(counts.published, counts.published + counts.published_perhaps);
-                same("published", stats.published, published);
-                same("websockets", stats.websockets, open);
-                same("websockets by calls", counts.opened - counts.closed, open);
-                same("socket data", audit.socket_data as u64, open);
-                same("connections", stats.connections, audit.connections as u64);
-                same("corked", audit.corked_bytes as u64, 0);
-                let sent = counts.messages_out + stats.deliveries;
-                book.check(stats.messages_out >= sent, || {
-                    format!("w{number}: {} messages out of {sent}", stats.messages_out)
-                });
-                let dropped = counts.refused.0 + counts.dropped.0;
-                book.check(stats.dropped_messages >= dropped, || {
-                    format!("w{number}: {} dropped of {dropped}", stats.dropped_messages)
-                });
+        (0..self.workers.len()).for_each(|number| self.check_stats(number));
+        let (accepted, refused) =
+            self.workers.iter().fold((0, 0), |(accepted, refused), worker| {
+                let stats = worker.service().stats();
+                (accepted + stats.accepted, refused + stats.refused)
             });
-        }
+        self.check_bytes();
+        let connected = self.clients.len() as u64;
+        book(|book| {
+            book.check(accepted == connected, || {
+                format!("{accepted} of {connected} connections accepted")
+            });
+            let may_refuse = book.options.limits.max_connections < 100;
+            book.check(refused == 0 || may_refuse, || format!("{refused} connections refused"));
+        });
+    }
+
+    /// What a worker has counted is what the model has.
+    fn check_stats(&self, number: usize) {
+        let stats = *self.workers[number].service().stats();
+        let audit = self.workers[number].service().audit();
+        book(|book| {
+            let counts = book.counts[number];
+            let open = book.sockets.iter().filter(|socket| {
+                socket.worker == number
+                    && socket.stream.is_none()
+                    && matches!(socket.stage, Stage::Open | Stage::Closing)
+            });
+            let open = open.count() as u64;
+            let mut same = |name: &str, got: u64, expected: u64| {
+                book.check(got == expected, || {
+                    format!("w{number}: {name} is {got}, expected {expected}")
+                });
+            };
+            same("messages_in", stats.messages_in, counts.messages_in);
+            let published = stats
+                .published
+                .clamp(counts.published, counts.published + counts.published_perhaps);
+            same("published", stats.published, published);
+            same("websockets", stats.websockets, open);
+            same("websockets by calls", counts.opened - counts.closed, open);
+            same("socket data", audit.socket_data as u64, open);
+            same("connections", stats.connections, audit.connections as u64);
+            same("corked", audit.corked_bytes as u64, 0);
+            same("handler_panics", stats.handler_panics, counts.panics);
+            same("protocol_errors", stats.protocol_errors, counts.protocol_errors);
+            same("idle_timeouts", stats.idle_timeouts, counts.idle_timeouts);
+            let sent = counts.messages_out + stats.deliveries;
+            book.check(stats.messages_out >= sent, || {
+                format!("w{number}: {} messages out of {sent}", stats.messages_out)
+            });
+            let dropped = counts.refused.0 + counts.dropped.0;
+            book.check(stats.dropped_messages >= dropped, || {
+                format!("w{number}: {} dropped of {dropped}", stats.dropped_messages)
+            });
+            book.check(stats.mailbox_refused >= counts.mailbox_refused, || {
+                format!("w{number}: {} letters refused", stats.mailbox_refused)
+            });
+            book.check_deliveries(number, &stats);
+            book.check(book_of(&self.remote, number) == stats, || {
+                format!("w{number}: others read other counts")
+            });
+        });
+    }
+
+    /// Where nobody has gone, bytes are counted to the last one.
+    fn check_bytes(&self) {
+        let (received, sent) = self.workers.iter().fold((0, 0), |(received, sent), worker| {
+            let stats = worker.service().stats();
+            (received + stats.bytes_in, sent + stats.bytes_out)
+        });
+        book(|book| {
+            let taken = book.sockets.iter().map(|socket| {
+                let peer = socket.peer.as_ref().filter(|peer| !peer.is_ended())?;
+                Some(peer.taken_bytes())
+            });
+            let Some(taken) = taken.sum::<Option<u64>>() else { return };
+            let written = book.written_bytes;
+            book.saw("bytes are counted to the last one");
+            book.check(received == written, || format!("{received} bytes in, of {written}"));
+            book.check(sent == taken, || format!("{sent} bytes out, {taken} taken"));
+        });
     }
 
     /// Everybody goes, and everything is given back.
@@ -358,6 +520,11 @@ impl World {
             }
         }
         self.pass(Duration::from_secs(1), Duration::from_millis(100), Client::settle);
+        for number in 0..self.workers.len() {
+            let audit = self.workers[number].service().audit();
+            let is_left = audit.connections == 0 && audit.has_timers;
+            book(|book| book.check(!is_left, || format!("w{number} has a timer of nobody")));
+        }
         self.pass(Duration::from_secs(200), Duration::from_secs(7), Client::settle);
         if self.has_failed() {
             return;
@@ -381,7 +548,8 @@ impl World {
             book.check(open == 0, || format!("{open} sockets are still open"));
             for number in 0..book.sockets.len() {
                 let stage = book.sockets[number].stage;
-                let is_told = matches!(stage, Stage::Fresh | Stage::Closed);
+                let is_told = matches!(stage, Stage::Fresh | Stage::Closed)
+                    || book.sockets[number].stream.is_some();
                 book.check(is_told, || format!("c{number} was never closed: {stage:?}"));
             }
         });

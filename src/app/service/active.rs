@@ -369,8 +369,8 @@ impl Service {
         let Some((exchange, _)) = self.begin_response(key, head, BodySize::Endless) else {
             return;
         };
-        if let Some(outbox) = self.core.connections.outbox(key).filter(|_| !exchange.is_head) {
-            outbox.append(&stream.first);
+        if !exchange.is_head {
+            self.core.append(key, |outbox| _ = outbox.append(&stream.first));
         }
         let heartbeat = stream.heartbeat;
         self.begin_exchange(key, State::Events { heartbeat });
@@ -399,8 +399,8 @@ impl Service {
         let next = now.after(heartbeat);
         connection.deadline = next;
         self.core.connections.wake_at(key, next);
-        if let Some(outbox) = self.core.connections.outbox(key).filter(|_| is_quiet) {
-            outbox.append(HEARTBEAT);
+        if is_quiet {
+            self.core.append(key, |outbox| _ = outbox.append(HEARTBEAT));
         }
     }
 
@@ -452,18 +452,18 @@ impl Service {
         if !is_true {
             return self.core.abort(key, "");
         }
-        let Some(outbox) = self.core.connections.outbox(key) else { return };
         if is_known {
             *remaining -= piece.len() as u64;
         }
         let is_over = piece.is_empty() || *remaining == 0;
-        if !piece.is_empty() {
-            coding.append(outbox, piece);
-            self.core.stats.bytes_out += piece.len() as u64;
-        }
-        if is_over {
-            coding.end(outbox);
-        }
+        self.core.append(key, |outbox| {
+            if !piece.is_empty() {
+                coding.append(outbox, piece);
+            }
+            if is_over {
+                coding.end(outbox);
+            }
+        });
         piece.shrink_to(2 * MAX_BUFFERED_BYTES);
         if is_over {
             self.finish(key);

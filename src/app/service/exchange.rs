@@ -285,9 +285,11 @@ impl Service {
             return;
         }
         let exchange = connection.exchange;
-        if let Some(outbox) = self.core.connections.outbox(key).filter(|_| is_awaited) {
-            let _ =
-                ResponseWriter::new(outbox, &self.date, exchange).send(Status::CONTINUE, [], &[]);
+        if is_awaited {
+            self.core.append(key, |outbox| {
+                let mut writer = ResponseWriter::new(outbox, &self.date, exchange);
+                let _ = writer.send(Status::CONTINUE, [], &[]);
+            });
         }
     }
 

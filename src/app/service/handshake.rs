@@ -92,10 +92,13 @@ impl Service {
         let Handshake { route, accept, protocol: default, deflate } = handshake;
         let protocol = protocol.or(default);
         let headers = headers.iter().map(|(name, value)| (&**name, value.as_bytes()));
-        let Some(outbox) = self.core.connections.outbox(key) else { return };
         let (protocol, agreed) = (protocol.as_deref(), deflate.as_ref());
         let date = &self.date;
-        if let Err(error) = ws::append_accept(outbox, accept, protocol, agreed, headers, date) {
+        let accepted = self.core.append(key, |outbox| {
+            ws::append_accept(outbox, accept, protocol, agreed, headers, date)
+        });
+        let Some(accepted) = accepted else { return };
+        if let Err(error) = accepted {
             log::error!(worker = self.core.worker; "the 101 cannot be sent: {error}");
             self.routes[usize::from(route)].discard(slot);
             return self.respond(key, Response::of_status(Status::INTERNAL_SERVER_ERROR));

@@ -81,13 +81,15 @@ impl Service {
             log::warn!(worker = self.core.worker; "a response is cut off by its writer");
             return self.core.abort(key, "");
         }
-        let Some(outbox) = self.core.connections.outbox(key) else { return };
-        if !piece.is_empty() {
-            coding.append(outbox, piece);
-            self.core.stats.bytes_out += piece.len() as u64;
-        }
+        self.core.append(key, |outbox| {
+            if !piece.is_empty() {
+                coding.append(outbox, piece);
+            }
+            if is_whole {
+                coding.end(outbox);
+            }
+        });
         if is_whole {
-            coding.end(outbox);
             self.finish(key);
         } else if taken == Taken::More {
             self.core.connections.await_settled(key);

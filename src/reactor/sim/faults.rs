@@ -23,7 +23,8 @@ pub struct SimFaults {
     pub late_pause: u16,
     /// `Closed` comes some turns late, and completions of the closed key come before it.
     pub late_closed: u16,
-    /// An accept fails: no descriptor is free (EMFILE).
+    /// An accept fails: descriptors, buffers or memory are short (EMFILE, ENFILE, ENOBUFS,
+    /// ENOMEM).
     pub accept_failed: u16,
     /// A connection cannot be opened: memory is short (ENOMEM).
     pub open_failed: u16,
@@ -32,7 +33,52 @@ pub struct SimFaults {
     /// A socket that is closed while bytes wait to be received resets the connection, and the
     /// peer loses what it has not read, as RFC 1122 §4.2.2.13 has it.
     pub reset_on_close: u16,
+    /// A turn ends in the middle of its completions, and the rest comes in the next one, as when
+    /// a completion queue overflows.
+    pub overflow: u16,
+    /// Nothing more is received in this turn: the buffers are used up (ENOBUFS).
+    pub no_buffers: u16,
+    /// A request finds the submission queue full: what was requested before is carried out first.
+    pub full_queue: u16,
 }
+
+/// How often each fault has happened, by the names of the fields of [`SimFaults`].
+pub(super) const NAMES: [&str; 15] = [
+    "short_read",
+    "short_send",
+    "would_block",
+    "late_send",
+    "spurious_wake",
+    "delay",
+    "late_pause",
+    "late_closed",
+    "accept_failed",
+    "open_failed",
+    "reset",
+    "reset_on_close",
+    "overflow",
+    "no_buffers",
+    "full_queue",
+];
+
+/// Where each fault stands in [`NAMES`]: what asks for its rate finds its number here.
+pub(super) const NUMBERS: SimFaults = SimFaults {
+    short_read: 0,
+    short_send: 1,
+    would_block: 2,
+    late_send: 3,
+    spurious_wake: 4,
+    delay: 5,
+    late_pause: 6,
+    late_closed: 7,
+    accept_failed: 8,
+    open_failed: 9,
+    reset: 10,
+    reset_on_close: 11,
+    overflow: 12,
+    no_buffers: 13,
+    full_queue: 14,
+};
 
 impl SimFaults {
     /// Faults that lose no bytes and no connection, with rates that the seed draws, many of
@@ -49,6 +95,9 @@ impl SimFaults {
             delay: random.rate(),
             late_pause: random.rate(),
             late_closed: random.rate(),
+            overflow: random.rate(),
+            no_buffers: random.rate(),
+            full_queue: random.rate(),
             ..Self::default()
         }
     }

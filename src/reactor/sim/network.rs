@@ -18,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use super::{SimFaults, SimRandom, SimReactor};
+use super::{
+    SimFaults, SimRandom, SimReactor,
+    faults::{NAMES, NUMBERS},
+};
 
 /// A network in memory. Clones are handles of the same network.
 ///
@@ -45,6 +48,7 @@ impl SimNetwork {
             random: SimRandom::new(seed),
             faults,
             once: None,
+            counts: [0; NAMES.len()],
             now: Duration::ZERO,
             runs_by_itself: false,
             links: Vec::new(),
@@ -122,6 +126,11 @@ impl SimNetwork {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.state().once.take().is_some_and(|(_, left)| left == 0)
+    }
+
+    /// How often each fault has happened at its rate, by its name.
+    pub fn fault_counts(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        NAMES.into_iter().zip(self.state().counts)
     }
 
     /// Lets virtual time pass.
@@ -202,6 +211,12 @@ impl SimPeer {
     #[must_use]
     pub fn taken_bytes(&self) -> u64 {
         self.network.state().links[self.link].taken_bytes
+    }
+
+    /// How many of them wait to be read.
+    #[must_use]
+    pub fn unread_bytes(&self) -> usize {
+        self.network.state().links[self.link].outgoing.len()
     }
 
     /// Ends the sending direction.
@@ -332,6 +347,8 @@ pub(super) struct State {
     pub(super) faults: SimFaults,
     // Faults of which one occasion is chosen, and how many are left until then.
     once: Option<(SimFaults, u64)>,
+    // How often each has happened.
+    counts: [u64; NAMES.len()],
     pub(super) now: Duration,
     runs_by_itself: bool,
     pub(super) links: Vec<Link>,
@@ -407,7 +424,11 @@ impl State {
                 return true;
             }
         }
-        self.random.happens(rate(&self.faults))
+        let happens = self.random.happens(rate(&self.faults));
+        if happens {
+            self.counts[usize::from(rate(&NUMBERS))] += 1;
+        }
+        happens
     }
 
     /// Draws when something that is sent now arrives.
