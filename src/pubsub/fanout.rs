@@ -86,18 +86,20 @@ impl Fanout {
         self.positions.sort_unstable();
         self.indices.clear();
         turn.collect(topic.first_pending, &mut self.indices);
-        for variant in Variant::ALL {
-            if topic.variants[variant.index()] == 0 {
+        for (variant, count) in Variant::ALL.into_iter().zip(topic.variants) {
+            if count == 0 {
                 continue;
             }
             self.set.build(&turn.messages, &self.indices, variant);
             let batch = self.set.batch();
-            let mut start = 0;
+            let (mut rest, mut first) = (&topic.members[..], 0);
             for &position in &self.positions {
-                let position = position as usize;
-                out.deliver_members(&topic.members[start..position], variant, &batch);
-                start = position + 1;
-                let member = topic.members[position];
+                let ahead = position.saturating_sub(first) as usize;
+                let Some((before, [member, after @ ..])) = rest.split_at_checked(ahead) else {
+                    break;
+                };
+                out.deliver_members(before, variant, &batch);
+                (rest, first) = (after, position.saturating_add(1));
                 if member.variant == variant {
                     let mark = subscribers[member.subscriber].mark;
                     let individual = Individual { subscriber: member.subscriber, variant, mark };
@@ -105,7 +107,7 @@ impl Fanout {
                     out.deliver(member.owner, &batch);
                 }
             }
-            out.deliver_members(&topic.members[start..], variant, &batch);
+            out.deliver_members(rest, variant, &batch);
         }
     }
 
@@ -118,25 +120,26 @@ impl Fanout {
         out: &mut Counted<'_, impl Sink>,
     ) {
         self.grouping.group(topics, subscribers, turn);
-        let mut start = 0;
+        let grouped = std::mem::take(&mut self.grouping.grouped);
+        let mut rest = &grouped[..];
         for index in 0..self.grouping.sets.len() {
-            let end = start + self.grouping.sets[index].count as usize;
-            if start == end {
+            let count = self.grouping.sets.get(index).map_or(0, |set| set.count);
+            let (recipients, others) = rest.split_at_checked(count as usize).unwrap_or((rest, &[]));
+            rest = others;
+            if recipients.is_empty() {
                 continue;
             }
             if index == ALONE as usize {
-                for at in start..end {
-                    let id = self.grouping.grouped[at].subscriber;
-                    self.deliver_alone(id, topics, subscribers, turn, out);
+                for recipient in recipients {
+                    self.deliver_alone(recipient.subscriber, topics, subscribers, turn, out);
                 }
-                start = end;
                 continue;
             }
             self.indices.clear();
             let variant = self.grouping.collect(index, topics, turn, &mut self.indices);
             self.set.build(&turn.messages, &self.indices, variant);
             let batch = self.set.batch();
-            for recipient in &self.grouping.grouped[start..end] {
+            for recipient in recipients {
                 if recipient.individual {
                     let subscriber = recipient.subscriber;
                     let mark = subscribers[subscriber].mark;
@@ -147,8 +150,8 @@ impl Fanout {
                     out.deliver(recipient.owner, &batch);
                 }
             }
-            start = end;
         }
+        self.grouping.grouped = grouped;
     }
 
     /// One subscriber, from its own list of topics.
@@ -162,12 +165,12 @@ impl Fanout {
     ) {
         let subscriber = &subscribers[id];
         self.indices.clear();
-        let mut touched_count = 0;
+        let mut touched_count = 0_u32;
         for membership in subscriber.memberships.as_slice() {
             let topic = &topics[membership.topic];
             if topic.has_pending(subscriber.mark) {
                 turn.collect(topic.first_pending, &mut self.indices);
-                touched_count += 1;
+                touched_count = touched_count.saturating_add(1);
             }
         }
         if touched_count > 1 {
@@ -202,8 +205,10 @@ impl<S: Sink> Counted<'_, S> {
     fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
         if batch.message_count() > 0 {
             self.sink.deliver(owner, batch);
-            self.deliveries.batches += 1;
-            self.deliveries.messages += batch.message_count() as u64;
+            // Statistics of 64 bits: they do not wrap in anybody's time.
+            self.deliveries.batches = self.deliveries.batches.wrapping_add(1);
+            let count = batch.message_count() as u64;
+            self.deliveries.messages = self.deliveries.messages.wrapping_add(count);
         }
     }
 }
@@ -248,7 +253,7 @@ impl Grouping {
             sets: Vec::new(),
             recipients: Vec::new(),
             grouped: Vec::new(),
-            max_sets: max_sets.min(INDIVIDUAL as usize - 1),
+            max_sets: max_sets.min(!INDIVIDUAL as usize),
         }
     }
 
@@ -258,14 +263,18 @@ impl Grouping {
         self.sets.resize(FIRST_SET, Set::EMPTY);
         self.recipients.clear();
         for individual in &turn.individuals {
-            self.set_of[individual.index()] |= INDIVIDUAL;
+            if let Some(entry) = self.set_of.get_mut(individual.index()) {
+                *entry |= INDIVIDUAL;
+            }
         }
         for (number, &topic) in turn.touched.iter().enumerate() {
             self.add_topic(index32(number), topic, &topics[topic].members);
         }
         self.sort();
         for individual in &turn.individuals {
-            self.set_of[individual.index()] = 0;
+            if let Some(entry) = self.set_of.get_mut(individual.index()) {
+                *entry = 0;
+            }
         }
     }
 
@@ -274,9 +283,9 @@ impl Grouping {
         // Neighbours mostly come from the same set and go to the same one.
         let (mut parent, mut child) = (NONE, NONE);
         for member in members {
-            let entry = self.set_of[member.subscriber.index()];
-            let individual = entry & INDIVIDUAL;
-            let mut set = entry & !INDIVIDUAL;
+            let Some(entry) = self.set_of.get_mut(member.subscriber.index()) else { continue };
+            let individual = *entry & INDIVIDUAL;
+            let mut set = *entry & !INDIVIDUAL;
             if set == 0 {
                 set = index32(member.variant.index());
                 self.recipients.push(Recipient {
@@ -287,39 +296,22 @@ impl Grouping {
             }
             if set != parent {
                 parent = set;
-                child = self.child(set, number, topic);
+                child = child_of(set, number, topic, &mut self.sets, self.max_sets);
             }
-            self.set_of[member.subscriber.index()] = child | individual;
+            *entry = child | individual;
         }
-    }
-
-    /// The set that has one topic more than this one.
-    fn child(&mut self, set: u32, number: u32, topic: TopicId) -> u32 {
-        let entry = self.sets[set as usize];
-        if entry.child_of == number {
-            entry.child
-        } else if self.sets.len() - FIRST_SET >= self.max_sets {
-            // Once reached, the limit stays reached: whoever is in this set stays in it.
-            ALONE
-        } else {
-            self.new_child(set, number, topic)
-        }
-    }
-
-    fn new_child(&mut self, parent: u32, number: u32, topic: TopicId) -> u32 {
-        let child = index32(self.sets.len());
-        self.sets[parent as usize].child = child;
-        self.sets[parent as usize].child_of = number;
-        self.sets.push(Set { parent, topic, ..Set::EMPTY });
-        child
     }
 
     /// Counting sort of the recipients by set; the entries of `set_of` go back to zero.
     fn sort(&mut self) {
         let (mut last, mut is_sorted) = (0, true);
         for recipient in &self.recipients {
-            let set = self.set_of[recipient.subscriber.index()] & !INDIVIDUAL;
-            self.sets[set as usize].count += 1;
+            let Some(entry) = self.set_of.get(recipient.subscriber.index()) else { continue };
+            let set = *entry & !INDIVIDUAL;
+            if let Some(set) = self.sets.get_mut(set as usize) {
+                // At most all recipients: nothing wraps.
+                set.count = set.count.wrapping_add(1);
+            }
             is_sorted &= last <= set;
             last = set;
         }
@@ -327,23 +319,29 @@ impl Grouping {
             // So it is whenever no subscriber has two of the topics.
             std::mem::swap(&mut self.grouped, &mut self.recipients);
             for recipient in &self.grouped {
-                self.set_of[recipient.subscriber.index()] = 0;
+                if let Some(entry) = self.set_of.get_mut(recipient.subscriber.index()) {
+                    *entry = 0;
+                }
             }
             return;
         }
         // `child` has served; from here on it is where the set's next recipient goes.
-        let mut start = 0;
+        // Neither wraps: both end at the number of recipients.
+        let mut start = 0_u32;
         for set in &mut self.sets {
             set.child = start;
-            start += set.count;
+            start = start.wrapping_add(set.count);
         }
         self.grouped.clear();
         self.grouped.extend_from_slice(&self.recipients);
         for recipient in &self.recipients {
-            let entry = &mut self.set_of[recipient.subscriber.index()];
-            let set = &mut self.sets[(std::mem::take(entry) & !INDIVIDUAL) as usize];
-            self.grouped[set.child as usize] = *recipient;
-            set.child += 1;
+            let entry = self.set_of.get_mut(recipient.subscriber.index());
+            let set = entry.map_or(0, std::mem::take) & !INDIVIDUAL;
+            let Some(set) = self.sets.get_mut(set as usize) else { continue };
+            if let Some(place) = self.grouped.get_mut(set.child as usize) {
+                *place = *recipient;
+            }
+            set.child = set.child.wrapping_add(1);
         }
     }
 
@@ -356,18 +354,35 @@ impl Grouping {
         indices: &mut Vec<u32>,
     ) -> Variant {
         let mut at = index;
-        let mut topic_count = 0;
-        while at >= FIRST_SET {
-            let set = self.sets[at];
+        let mut topic_count = 0_u32;
+        while let Some(set) = self.sets.get(at).filter(|_| at >= FIRST_SET) {
             turn.collect(topics[set.topic].first_pending, indices);
-            topic_count += 1;
+            topic_count = topic_count.saturating_add(1);
             at = set.parent as usize;
         }
         if topic_count > 1 {
             indices.sort_unstable();
         }
-        Variant::ALL[at]
+        // The way ends at a root, which stands where its variant does.
+        Variant::ALL.get(at).copied().unwrap_or_default()
     }
+}
+
+/// The set that has one topic more than this one: that of the `number`th topic.
+fn child_of(parent: u32, number: u32, topic: TopicId, sets: &mut Vec<Set>, max_sets: usize) -> u32 {
+    let next = sets.len();
+    let Some(entry) = sets.get_mut(parent as usize) else { return ALONE };
+    if entry.child_of == number {
+        return entry.child;
+    }
+    if next.saturating_sub(FIRST_SET) >= max_sets {
+        // Once reached, the limit stays reached: whoever is in this set stays in it.
+        return ALONE;
+    }
+    let child = index32(next);
+    (entry.child, entry.child_of) = (child, number);
+    sets.push(Set { parent, topic, ..Set::EMPTY });
+    child
 }
 
 impl Set {

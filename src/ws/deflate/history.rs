@@ -27,16 +27,15 @@ impl History {
     /// Adds what was said, and forgets what the window has no room for.
     pub fn push(&mut self, text: &[u8]) {
         let window = 1_usize << self.window_bits;
-        let text = &text[text.len().saturating_sub(window)..];
-        let kept = (window - text.len()).min(self.bytes.len());
-        let forgotten = self.bytes.len() - kept;
-        self.bytes.copy_within(forgotten.., 0);
-        self.bytes.truncate(kept);
-        let length = kept + text.len();
+        // Of a text that is longer, what the window has room for: the end.
+        let text = text.rchunks(window).next().unwrap_or_default();
+        let kept = window.saturating_sub(text.len()).min(self.bytes.len());
+        self.bytes.drain(..self.bytes.len().saturating_sub(kept));
+        let length = kept.saturating_add(text.len());
         if length > self.bytes.capacity() {
             // Memory doubles, and ends with exactly the window.
-            let capacity = length.max(2 * self.bytes.capacity()).min(window);
-            self.bytes.reserve_exact(capacity - kept);
+            let capacity = length.max(self.bytes.capacity().saturating_mul(2)).min(window);
+            self.bytes.reserve_exact(capacity.saturating_sub(kept));
         }
         self.bytes.extend_from_slice(text);
     }

@@ -251,6 +251,17 @@ fn inflating_stops_at_the_limit() {
 }
 
 #[test]
+fn the_largest_limit_is_none() {
+    let payload = bomb(1 << 20);
+    let mut outbox = Outbox::default();
+    append_deflated(&mut outbox, Opcode::Binary, &payload, None);
+    let limits = Limits { max_payload_length: usize::MAX, ..Limits::default() };
+    let mut reader = Reader::new(None, limits);
+    assert_eq!(reader.read(outbox.contiguous().expect("one piece")), Ok(()));
+    assert!(reader.messages == [(false, vec![0; 1 << 20])], "a message of zeros");
+}
+
+#[test]
 fn what_cannot_be_compressed_may_be_a_little_longer_than_the_limit() {
     let noise: Vec<u8> =
         (0..1000_u32).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0]).collect();
