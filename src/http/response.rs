@@ -147,11 +147,11 @@ impl<'o> ResponseWriter<'o> {
             return Err(ResponseError::BodyNotAllowed);
         }
         let mut names_upgrade = false;
-        let mut most = AROUND_FIELDS_BYTES + body.len();
+        let mut most = body.len().saturating_add(AROUND_FIELDS_BYTES);
         for (name, value) in fields.clone() {
             check_field(status, name, value)?;
             names_upgrade |= name.eq_ignore_ascii_case("upgrade");
-            most += name.len() + value.len() + 4;
+            most = most.saturating_add(name.len()).saturating_add(value.len()).saturating_add(4);
         }
         let connection = self.connection_line(status, names_upgrade).unwrap_or_default();
         let date = self.date.line();
@@ -207,17 +207,16 @@ impl<'o> ResponseWriter<'o> {
 fn append_content_length(out: &mut Vec<u8>, body_bytes: u64) {
     out.extend_from_slice(b"Content-Length: ");
     let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut rest = body_bytes;
-    loop {
-        start -= 1;
-        digits[start] = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+    let (mut rest, mut start) = (body_bytes, 0);
+    for (index, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' | u8::try_from(rest % 10).unwrap_or_default();
         rest /= 10;
         if rest == 0 {
+            start = index;
             break;
         }
     }
-    out.extend_from_slice(&digits[start..]);
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
     out.extend_from_slice(b"\r\n\r\n");
 }
 
@@ -251,14 +250,16 @@ impl Coding {
             return;
         }
         let mut line = *b"0000000000000000\r\n";
-        let mut start = line.len() - 2;
-        let mut rest = piece.len();
-        while rest > 0 {
-            start -= 1;
-            line[start] = b"0123456789abcdef"[rest % 16];
+        let (mut rest, mut start) = (piece.len(), 0);
+        for (index, digit) in line.iter_mut().enumerate().rev().skip(2) {
+            *digit = b"0123456789abcdef".get(rest % 16).copied().unwrap_or_default();
             rest /= 16;
+            if rest == 0 {
+                start = index;
+                break;
+            }
         }
-        outbox.append_two(&line[start..], piece);
+        outbox.append_two(line.get(start..).unwrap_or_default(), piece);
         outbox.append(b"\r\n");
     }
 
@@ -299,7 +300,7 @@ fn uncommon_status_line(status: Status) -> [u8; 15] {
 }
 
 fn digit(number: usize) -> u8 {
-    b'0' + u8::try_from(number).unwrap_or_default()
+    b'0' | u8::try_from(number).unwrap_or_default()
 }
 
 /// At least as many bytes as the lines that the writer writes itself.
