@@ -120,7 +120,8 @@ mod tests {
         for index in 0..366_000 {
             assert_eq!(civil(index), (year, month, day));
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-            let length = lengths[usize::try_from(month - 1).unwrap_or_default()] + u64::from(leap && month == 2);
+            let length = lengths[usize::try_from(month - 1).unwrap_or_default()]
+                + u64::from(leap && month == 2);
             day += 1;
             if day > length {
                 (month, day) = (month + 1, 1);
