@@ -117,7 +117,7 @@ mod tests {
     fn days_follow_each_other_for_a_thousand_years() {
         let lengths = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
         let (mut year, mut month, mut day) = (1970, 1, 1);
-        for index in 0..366_000 {
+        for index in 0..if cfg!(miri) { 1500 } else { 366_000 } {
             assert_eq!(civil(index), (year, month, day));
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let length = lengths[usize::try_from(month - 1).unwrap_or_default()]

@@ -316,8 +316,9 @@ pub(super) mod tests {
     #[test]
     fn every_pair_of_cuts_of_a_stream_means_the_same() {
         let limits = Limits::default();
-        for first in 0..=STREAM.len() {
-            for second in first..=STREAM.len() {
+        let step = if cfg!(miri) { 29 } else { 1 };
+        for first in (0..=STREAM.len()).step_by(step) {
+            for second in (first..=STREAM.len()).step_by(step) {
                 let pieces = [&STREAM[..first], &STREAM[first..second], &STREAM[second..]];
                 assert_eq!(transcript(pieces, &limits), MEANING, "cut at {first}, {second}");
             }

@@ -284,8 +284,9 @@ mod tests {
     #[test]
     fn a_head_that_drips_costs_each_byte_once() {
         // Were it searched from its beginning each time, this would take minutes.
-        let limits = Limits { max_head_bytes: 1 << 20, ..Limits::default() };
-        let value = "v".repeat((1 << 20) - 22);
+        let max_head_bytes = if cfg!(miri) { 1 << 10 } else { 1 << 20 };
+        let limits = Limits { max_head_bytes, ..Limits::default() };
+        let value = "v".repeat(max_head_bytes - 22);
         let bytes = format!("G / HTTP/1.1\r\nA: {value}\r\n\r\n").into_bytes();
         let mut buffer = HeadBuffer::default();
         let (last, others) = bytes.split_last().expect("some bytes");

@@ -380,7 +380,7 @@ mod tests {
             (format!("--x-y\r\nX: {}", "y".repeat(5000)), HeadTooLong),
             (format!("--x-y\r\n{A}\r\n").repeat(1001), TooManyParts),
         ];
-        for (body, error) in cases {
+        for (body, error) in cases.into_iter().filter(|(body, _)| !cfg!(miri) || body.len() < 500) {
             assert_eq!(whole_and_cut(&body), Err(error), "{body:.60?}");
         }
     }

@@ -151,7 +151,8 @@ impl<'o> ResponseWriter<'o> {
         for (name, value) in fields.clone() {
             check_field(status, name, value)?;
             names_upgrade |= name.eq_ignore_ascii_case("upgrade");
-            most = most.saturating_add(name.len()).saturating_add(value.len()).saturating_add(4);
+            // It is only the room to begin with.
+            most = most.wrapping_add(name.len()).wrapping_add(value.len()).wrapping_add(4);
         }
         let connection = self.connection_line(status, names_upgrade).unwrap_or_default();
         let date = self.date.line();

@@ -6,7 +6,7 @@ use super::{
     Batch, Deliveries, NONE, Sink, SubscriberId, TopicId, Variant,
     batch::{Coalesced, Individual, Selection},
     index32,
-    subscriber::Subscribers,
+    subscriber::{Subscriber, Subscribers},
     topic::{Member, Topics},
     turn::Turn,
 };
@@ -64,7 +64,9 @@ impl Fanout {
         sink: &mut impl Sink,
     ) -> Deliveries {
         let mut deliveries = Deliveries::default();
-        self.deliver_alone(id, topics, subscribers, turn, &mut deliveries.to(sink));
+        let Self { indices, selection, .. } = self;
+        let batch = alone(id, topics, subscribers, turn, indices, selection);
+        deliveries.to(sink).deliver(subscribers[id].owner, &batch);
         self.selection.clear();
         deliveries
     }
@@ -119,68 +121,68 @@ impl Fanout {
         turn: &Turn,
         out: &mut Counted<'_, impl Sink>,
     ) {
-        self.grouping.group(topics, subscribers, turn);
-        let grouped = std::mem::take(&mut self.grouping.grouped);
-        let mut rest = &grouped[..];
-        for index in 0..self.grouping.sets.len() {
-            let count = self.grouping.sets.get(index).map_or(0, |set| set.count);
-            let (recipients, others) = rest.split_at_checked(count as usize).unwrap_or((rest, &[]));
+        let Self { grouping, indices, set: all, selection, .. } = self;
+        grouping.group(topics, subscribers, turn);
+        let mut rest = &grouping.grouped[..];
+        for (index, set) in grouping.sets.iter().enumerate() {
+            let Some((recipients, others)) = rest.split_at_checked(set.count as usize) else {
+                break;
+            };
             rest = others;
             if recipients.is_empty() {
                 continue;
             }
             if index == ALONE as usize {
-                for recipient in recipients {
-                    self.deliver_alone(recipient.subscriber, topics, subscribers, turn, out);
+                for Recipient { owner, subscriber, .. } in recipients {
+                    let batch = alone(*subscriber, topics, subscribers, turn, indices, selection);
+                    out.deliver(*owner, &batch);
                 }
                 continue;
             }
-            self.indices.clear();
-            let variant = self.grouping.collect(index, topics, turn, &mut self.indices);
-            self.set.build(&turn.messages, &self.indices, variant);
-            let batch = self.set.batch();
+            indices.clear();
+            let variant = grouping.collect(index, topics, turn, indices);
+            all.build(&turn.messages, indices, variant);
+            let batch = all.batch();
             for recipient in recipients {
                 if recipient.individual {
                     let subscriber = recipient.subscriber;
                     let mark = subscribers[subscriber].mark;
                     let individual = Individual { subscriber, variant, mark };
-                    let batch = self.selection.select(&self.set, &turn.messages, individual);
+                    let batch = selection.select(all, &turn.messages, individual);
                     out.deliver(recipient.owner, &batch);
                 } else {
                     out.deliver(recipient.owner, &batch);
                 }
             }
         }
-        self.grouping.grouped = grouped;
     }
+}
 
-    /// One subscriber, from its own list of topics.
-    fn deliver_alone(
-        &mut self,
-        id: SubscriberId,
-        topics: &Topics,
-        subscribers: &Subscribers,
-        turn: &Turn,
-        out: &mut Counted<'_, impl Sink>,
-    ) {
-        let subscriber = &subscribers[id];
-        self.indices.clear();
-        let mut touched_count = 0_u32;
-        for membership in subscriber.memberships.as_slice() {
-            let topic = &topics[membership.topic];
-            if topic.has_pending(subscriber.mark) {
-                turn.collect(topic.first_pending, &mut self.indices);
-                touched_count = touched_count.saturating_add(1);
-            }
+/// The batch of one subscriber, from its own list of topics.
+fn alone<'a>(
+    id: SubscriberId,
+    topics: &Topics,
+    subscribers: &Subscribers,
+    turn: &Turn,
+    indices: &mut Vec<u32>,
+    selection: &'a mut Selection,
+) -> Batch<'a> {
+    let subscriber = &subscribers[id];
+    indices.clear();
+    let mut touched_count = 0_u32;
+    for membership in subscriber.memberships.as_slice() {
+        let topic = &topics[membership.topic];
+        if topic.has_pending(subscriber.mark) {
+            turn.collect(topic.first_pending, indices);
+            touched_count = touched_count.saturating_add(1);
         }
-        if touched_count > 1 {
-            self.indices.sort_unstable();
-        }
-        let individual =
-            Individual { subscriber: id, variant: subscriber.variant, mark: subscriber.mark };
-        let batch = self.selection.build(&turn.messages, &mut self.indices, individual);
-        out.deliver(subscriber.owner, &batch);
     }
+    if touched_count > 1 {
+        indices.sort_unstable();
+    }
+    let Subscriber { variant, mark, .. } = *subscriber;
+    let individual = Individual { subscriber: id, variant, mark };
+    selection.build(&turn.messages, indices, individual)
 }
 
 /// A sink, and what it got.
@@ -355,7 +357,9 @@ impl Grouping {
     ) -> Variant {
         let mut at = index;
         let mut topic_count = 0_u32;
-        while let Some(set) = self.sets.get(at).filter(|_| at >= FIRST_SET) {
+        while at >= FIRST_SET
+            && let Some(set) = self.sets.get(at)
+        {
             turn.collect(topics[set.topic].first_pending, indices);
             topic_count = topic_count.saturating_add(1);
             at = set.parent as usize;

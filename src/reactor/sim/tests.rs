@@ -34,8 +34,9 @@ fn history(seed: u64) -> Vec<String> {
 
 #[test]
 fn the_seed_determines_everything() {
-    let all: Vec<_> = (0..20).map(history).collect();
-    let again: Vec<_> = (0..20).map(history).collect();
+    let seeds = if cfg!(miri) { 0..3 } else { 0..20 };
+    let all: Vec<_> = seeds.clone().map(history).collect();
+    let again: Vec<_> = seeds.map(history).collect();
     assert_eq!(all, again);
     assert!(all.iter().any(|history| *history != all[0]));
 }

@@ -221,6 +221,7 @@ fn bomb(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "mebibytes through zlib-rs")]
 fn inflating_stops_at_the_limit() {
     let payload = bomb(4 << 20);
     assert!((4000..=4096).contains(&payload.len()), "{} bytes", payload.len());
@@ -251,6 +252,7 @@ fn inflating_stops_at_the_limit() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "mebibytes through zlib-rs")]
 fn the_largest_limit_is_none() {
     let payload = bomb(1 << 20);
     let mut outbox = Outbox::default();
@@ -300,9 +302,10 @@ fn what_was_given_up_leaves_no_trace() {
     let noise: Vec<u8> =
         (0..40_000_u32).map(|n| (n.wrapping_mul(n) >> 7).to_le_bytes()[0] | 0x80).collect();
     let text = "a text like any other, and like any other text ".repeat(20).into_bytes();
-    for level in 1..=9 {
-        for length in [10, 100, 1000, 4000, 40_000] {
-            for _ in 0..5 {
+    let (levels, lengths, times) = if cfg!(miri) { (1..=1, 2, 1) } else { (1..=9, 5, 5) };
+    for level in levels {
+        for length in [10, 100, 1000, 4000, 40_000].into_iter().take(lengths) {
+            for _ in 0..times {
                 let _ = deflaters.deflate(&noise[..length], 15, level, b"");
                 let payload = deflaters.deflate(&text, 15, level, b"").expect("shorter");
                 let mut outbox = Outbox::default();
