@@ -372,7 +372,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_queue_of_bytes(operations in prop::collection::vec(operation(), 1..40)) {
+        fn behaves_like_a_queue_of_bytes(
+            operations in prop::collection::vec(operation(), 1..if cfg!(miri) { 6 } else { 40 }),
+        ) {
             let mut outbox = Outbox::default();
             let mut model: Vec<u8> = Vec::new();
             let mut next = 0_u8;

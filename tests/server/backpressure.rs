@@ -434,11 +434,12 @@ fn a_slow_peer_goes_away(on: On) {
 
 fn a_slow_peer_that_says_nothing_idles(on: On) {
     let log = Log::default();
-    let idle_timeout = Duration::from_millis(300);
+    // Long enough to fill the kernel's buffers meanwhile, with large messages.
+    let idle_timeout = Duration::from_secs(1);
     let config = WebSocketConfig { idle_timeout, ..WebSocketConfig::default() };
     let bed = on.bed().serve(Puppet::app_with(&log, config));
     let _peer = bed.open_narrow("/");
     log.wait_for(&bed, "open");
-    fill(&bed, log.id(""), 10_000);
+    fill(&bed, log.id(""), 30_000);
     log.wait_for(&bed, "close 1006 unclean nothing was heard for the idle timeout");
 }

@@ -19,6 +19,7 @@ mod compressed;
 mod held_up;
 mod http;
 mod ids;
+mod leftovers;
 mod life;
 mod limits;
 mod listeners;
