@@ -218,7 +218,7 @@ mod tests {
         let mut wheel = TimerWheel::new(Tick(0));
         let mut model: BTreeMap<usize, u32> = BTreeMap::new();
         let mut now = 0;
-        for _ in 0..if cfg!(miri) { 500 } else { 200_000 } {
+        for _ in 0..if cfg!(miri) { 200 } else { 200_000 } {
             let index = draw(50) as usize;
             match draw(4) {
                 0 | 1 => {
