@@ -186,12 +186,12 @@ fn ratio(mut one: impl FnMut(), mut other: impl FnMut()) -> f64 {
             work();
             times += 1;
             let taken = clock(start) - begun;
-            if taken > Duration::from_millis(40) {
+            if taken > Duration::from_millis(20) {
                 return taken / times;
             }
         }
     };
-    let rounds: Vec<_> = (0..5).map(|_| (cost(&mut one), cost(&mut other))).collect();
+    let rounds: Vec<_> = (0..3).map(|_| (cost(&mut one), cost(&mut other))).collect();
     let best = |of: fn(&(Duration, Duration)) -> Duration| rounds.iter().map(of).min().unwrap();
     best(|round| round.0).as_secs_f64() / best(|round| round.1).as_secs_f64()
 }

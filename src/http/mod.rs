@@ -8,20 +8,33 @@
 // Bytes of peers end in a result.
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
+    )
 )]
 
 #[cfg(test)]
 mod cases;
 mod chunked;
 mod date;
+// What reads heads keeps places in them, and bounds these by itself.
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod decoder;
 mod error;
 mod fields;
+#[allow(clippy::arithmetic_side_effects)]
 mod framing;
 #[cfg(test)]
 mod grammar;
+#[allow(clippy::indexing_slicing)]
 mod head;
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod head_buffer;
 mod limits;
 mod multipart;
@@ -32,7 +45,9 @@ mod response;
 mod response_head;
 mod router;
 mod status;
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::string_slice)]
 mod target;
+#[allow(clippy::indexing_slicing)]
 mod token;
 mod trailers;
 
