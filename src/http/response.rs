@@ -208,16 +208,17 @@ impl<'o> ResponseWriter<'o> {
 fn append_content_length(out: &mut Vec<u8>, body_bytes: u64) {
     out.extend_from_slice(b"Content-Length: ");
     let mut digits = [0; 20];
-    let (mut rest, mut start) = (body_bytes, 0);
-    for (index, digit) in digits.iter_mut().enumerate().rev() {
+    let mut rest = body_bytes;
+    let mut places = digits.iter_mut().rev();
+    for digit in places.by_ref() {
         *digit = b'0' | u8::try_from(rest % 10).unwrap_or_default();
         rest /= 10;
         if rest == 0 {
-            start = index;
             break;
         }
     }
-    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+    let unused = places.len();
+    out.extend_from_slice(digits.get(unused..).unwrap_or_default());
     out.extend_from_slice(b"\r\n\r\n");
 }
 
@@ -251,16 +252,17 @@ impl Coding {
             return;
         }
         let mut line = *b"0000000000000000\r\n";
-        let (mut rest, mut start) = (piece.len(), 0);
-        for (index, digit) in line.iter_mut().enumerate().rev().skip(2) {
+        let mut rest = piece.len();
+        let mut places = line.iter_mut().rev().skip(2);
+        for digit in places.by_ref() {
             *digit = b"0123456789abcdef".get(rest % 16).copied().unwrap_or_default();
             rest /= 16;
             if rest == 0 {
-                start = index;
                 break;
             }
         }
-        outbox.append_two(line.get(start..).unwrap_or_default(), piece);
+        let unused = places.len();
+        outbox.append_two(line.get(unused..).unwrap_or_default(), piece);
         outbox.append(b"\r\n");
     }
 

@@ -147,14 +147,15 @@ impl Coalesced {
         let is_small = |index: &u32| form(*index).len() < COALESCE_BELOW;
         for run in indices.chunk_by(|a, b| is_small(a) && is_small(b)) {
             let buffer = index32(self.buffers.len());
+            // Lengths of what is in memory: no sum of them wraps.
             let mut end = 0_usize;
             for &message in run {
                 let start = end;
-                end = start.saturating_add(form(message).len());
+                end = start.wrapping_add(form(message).len());
                 self.messages.push(Placed { message, span: Span { buffer, start, end } });
             }
             self.segments.push(Span { buffer, start: 0, end });
-            self.len = self.len.saturating_add(end);
+            self.len = self.len.wrapping_add(end);
             if let &[alone] = run {
                 self.buffers.push(form(alone).clone());
                 continue;

@@ -89,7 +89,7 @@ impl Framed {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let others = self.others.iter().flatten().filter(|form| !form.same_buffer(&self.plain));
-        others.fold(self.plain.len(), |bytes, form| bytes.saturating_add(form.len()))
+        others.fold(self.plain.len(), |bytes, form| bytes.wrapping_add(form.len()))
     }
 }
 
@@ -141,7 +141,8 @@ impl Turn {
             last.next = index;
         }
         topic.last_pending = index;
-        self.bytes = self.bytes.saturating_add(message.framed.bytes());
+        // Lengths of what is in memory: their sum does not wrap.
+        self.bytes = self.bytes.wrapping_add(message.framed.bytes());
         self.messages.push(message);
     }
 

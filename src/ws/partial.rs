@@ -330,7 +330,8 @@ impl Partial {
     ) -> Result<Taken<'i>, Error> {
         let Some(frame) = &mut self.frame else { return Ok(Taken::Nothing) };
         let (header, position) = (frame.header, frame.position);
-        frame.position = position.saturating_add(payload.len());
+        // At most the payload's length: nothing wraps.
+        frame.position = position.wrapping_add(payload.len());
         let missing = header.payload_length.saturating_sub(frame.position);
         if missing == 0 {
             self.frame = None;
