@@ -214,7 +214,8 @@ mod tests {
                 agrees_at_every_cut(&[a, b]);
             }
         }
-        for a in borders.into_iter().filter(|a| *a > 0xbf) {
+        let step_of_leads = if cfg!(miri) { 5 } else { 1 };
+        for a in borders.into_iter().filter(|a| *a > 0xbf).step_by(step_of_leads) {
             for b in borders.into_iter().step_by(step) {
                 for c in [0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xe2] {
                     agrees_at_every_cut(&[a, b, c]);
