@@ -187,7 +187,7 @@ impl<D> HttpExchange<'_, D> {
         }
         let exchange = connection.exchange;
         let Some(outbox) = core.connections.outbox(*key) else { return Ok(()) };
-        let coding = head.begin(size, &mut ResponseWriter::new(outbox, date, exchange))?;
+        let coding = head.begin(size, ResponseWriter::new(outbox, date, exchange))?;
         if let Some(connection) = core.connections.get_mut(*key) {
             connection.exchange.keep_alive &= coding != Coding::Close;
         }

@@ -219,21 +219,21 @@ impl Response {
 
     /// Writes a response that is there as a whole.
     #[inline]
-    pub(super) fn write(
-        &self,
+    pub(super) fn write<'s>(
+        &'s self,
         body: &[u8],
-        writer: &mut ResponseWriter<'_>,
+        writer: ResponseWriter<'s>,
     ) -> Result<(), ResponseError> {
-        writer.send(self.status, self.fields(), body)
+        writer.with_content_type(self.content_type).send(self.status, self.fields(), body)
     }
 
     /// Writes the head of a response whose body follows.
-    pub(super) fn begin(
-        &self,
+    pub(super) fn begin<'s>(
+        &'s self,
         size: BodySize,
-        writer: &mut ResponseWriter<'_>,
+        writer: ResponseWriter<'s>,
     ) -> Result<Coding, ResponseError> {
-        writer.begin(self.status, self.fields(), size)
+        writer.with_content_type(self.content_type).begin(self.status, self.fields(), size)
     }
 
     /// Bytes of names and values.
@@ -244,13 +244,19 @@ impl Response {
 
     #[inline]
     fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> + Clone {
-        let content_type = self.content_type.map(|value| ("Content-Type", value.as_bytes()));
-        let headers = self.headers.iter().map(|(name, value)| (&**name, &**value));
-        content_type.into_iter().chain(headers)
+        self.headers.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The body, if it is there as a whole.
+    #[inline]
+    pub(super) fn whole_body(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
     }
 
     /// The body, and the response without it.
-    #[inline]
     pub(super) fn take_body(&mut self) -> Body {
         std::mem::replace(&mut self.body, Body::Bytes(Cow::Borrowed(&[])))
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     base::Key,
     conn::{Connection, Protocol, Stage},
-    http::{Date, ProxyHeader, RequestHead, RouteError, Router},
+    http::{Date, HeaderSlots, ProxyHeader, RequestHead, RouteError, Router},
     ws::{self, CloseCode},
 };
 
@@ -54,6 +54,8 @@ pub struct Service {
     // A piece of a response in the making: empty between two calls.
     piece: Vec<u8>,
     date: Date,
+    // Room for the fields of one head: empty while it is lent.
+    slots: HeaderSlots,
     // What a shutdown has been asked to grant.
     pub(super) grace: Option<std::time::Duration>,
 }
@@ -68,9 +70,11 @@ struct Site {
 /// The site that a request is for.
 #[inline]
 fn site_of<'s>(sites: &'s [Site], hosts: &[String], head: &RequestHead<'_>) -> &'s Site {
-    if hosts.is_empty() {
-        return &sites[0];
-    }
+    if hosts.is_empty() { &sites[0] } else { site_of_host(sites, hosts, head) }
+}
+
+#[inline(never)]
+fn site_of_host<'s>(sites: &'s [Site], hosts: &[String], head: &RequestHead<'_>) -> &'s Site {
     // Without the port. The name is checked; an IPv6 address has its brackets.
     let host = head.host().unwrap_or_default();
     let name = match host.rsplit_once(':') {
@@ -99,6 +103,7 @@ impl Service {
             exchange_count: 0,
             collected_bytes: 0,
             piece: Vec::new(),
+            slots: HeaderSlots::new(),
             date: Date::from_unix(0),
             grace: None,
         };

@@ -212,6 +212,7 @@ impl Connections {
     }
 
     /// Where to append what is to be sent. The connection's stage is up to the caller.
+    #[inline]
     pub fn outbox(&mut self, key: Key) -> Option<&mut Outbox> {
         let connection = self.slab.get_mut(key)?;
         if connection.outbox.is_none() && self.corked == Some(key) {

@@ -8,6 +8,7 @@ use super::{
     BodyLength, Error, HeaderSlots, Limits, RequestHead, Trailers,
     chunked::{ChunkDecoder, Piece},
     head_buffer::{HeadBuffer, Side},
+    head_lines::HeadLines,
 };
 
 /// Reads requests.
@@ -25,8 +26,8 @@ use super::{
 /// let mut decoder = Decoder::default();
 /// let mut input = *b"POST /form HTTP/1.1\r\nHost: example.org\r\nContent-Length: 2\r\n\r\nhi";
 /// let (mut seen, mut done) = (Vec::new(), 0);
+/// let mut slots = HeaderSlots::new();
 /// loop {
-///     let mut slots = HeaderSlots::new();
 ///     let step = decoder.next(&mut input[done..], &mut slots, &Limits::default())?;
 ///     done += step.consumed;
 ///     match step.event {
@@ -87,14 +88,15 @@ enum State {
 impl Decoder {
     /// Takes a prefix of `input` and returns the event in it.
     ///
-    /// `slots` is room for the field lines: give new ones to each call.
+    /// `slots` is room for the field lines, whatever they held before.
     ///
     /// # Errors
     /// What the client did wrong; again and again. [`Error::status`] answers it.
+    #[inline]
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
-        slots: &'a mut HeaderSlots<'a>,
+        slots: &'a mut HeaderSlots,
         limits: &Limits,
     ) -> Result<Step<'a>, Error> {
         let Self { buffer, state } = self;
@@ -189,14 +191,13 @@ impl State {
     ) -> Result<(usize, Piece<'a>), Error> {
         Ok(match self {
             Self::Known { remaining } => {
-                let length =
-                    usize::try_from(*remaining).map_or(input.len(), |r| r.min(input.len()));
-                *remaining -= length as u64;
-                let data = &input[..length];
+                let length = usize::try_from(*remaining).unwrap_or(usize::MAX);
+                let data = input.get(..length).unwrap_or(input);
+                *remaining = remaining.saturating_sub(data.len() as u64);
                 if *remaining == 0 {
                     *self = Self::End;
                 }
-                (length, if data.is_empty() { Piece::More } else { Piece::Data(data) })
+                (data.len(), if data.is_empty() { Piece::More } else { Piece::Data(data) })
             }
             Self::Chunked(chunks) => chunks.next(input, limits)?,
             Self::Head | Self::End | Self::Failed(_) => (0, Piece::More),
@@ -211,7 +212,9 @@ impl State {
                 buffer.gather(piece, false);
                 None
             }
-            Piece::End(piece) if buffer.kept_bytes() + piece.len() > EMPTY_LINE_BYTES => {
+            Piece::End(piece)
+                if buffer.kept_bytes().saturating_add(piece.len()) > EMPTY_LINE_BYTES =>
+            {
                 *self = Self::End;
                 Some(Event::Trailers(Trailers::of(buffer.gather(piece, true))))
             }
@@ -224,17 +227,26 @@ impl State {
     }
 }
 
+#[inline]
 fn next_head<'a>(
     buffer: &'a mut HeadBuffer,
     input: &'a [u8],
-    slots: &'a mut HeaderSlots<'a>,
+    slots: &'a mut HeaderSlots,
     limits: &Limits,
 ) -> Result<Step<'a>, Error> {
+    if buffer.is_empty()
+        && let Some(lines) = HeadLines::find(input, slots, limits)
+    {
+        let (bytes, rest) = input.split_at(lines.length);
+        let head = RequestHead::of_lines(bytes, &lines, slots, limits)?;
+        return Ok(Step { consumed: lines.length, event: Some(Event::Request(head)), rest });
+    }
     let Some((bytes, consumed)) = buffer.next(input, Side::Request, limits)? else {
         return Ok(Step { consumed: input.len(), event: None, rest: &[] });
     };
     let head = RequestHead::parse(bytes, slots, limits)?;
-    Ok(Step { consumed, event: Some(Event::Request(head)), rest: &input[consumed..] })
+    let rest = input.get(consumed..).unwrap_or_default();
+    Ok(Step { consumed, event: Some(Event::Request(head)), rest })
 }
 
 /// A trailer section without fields.
@@ -312,6 +324,19 @@ pub(super) mod tests {
         2;x=y\r\nch\r\n4\r\nunks\r\n0\r\nT: u\r\nHost: i\r\nV:\r\n\r\n\
         GET /d HTTP/1.0\r\n\r\n";
     const MEANING: &str = "GET /a . POST /b [body] . POST /c [chunks] (T u) (V ) . GET /d .";
+
+    #[test]
+    fn the_largest_limits_are_none() {
+        let limits = Limits {
+            max_head_bytes: usize::MAX,
+            max_target_bytes: usize::MAX,
+            max_field_count: usize::MAX,
+            max_body_bytes: u64::MAX,
+            ..Limits::default()
+        };
+        assert_eq!(transcript([STREAM], &limits), MEANING);
+        assert_eq!(transcript(STREAM.chunks(1), &limits), MEANING);
+    }
 
     #[test]
     fn every_pair_of_cuts_of_a_stream_means_the_same() {

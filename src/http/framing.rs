@@ -23,6 +23,7 @@ pub(super) struct Framing {
     pub(super) body: BodyLength,
     pub(super) keep_alive: bool,
     pub(super) expect_continue: bool,
+    pub(super) has_upgrade: bool,
 }
 
 impl Framing {
@@ -53,6 +54,7 @@ impl Framing {
             body,
             keep_alive: keep_alive(version, fields, seen.connection),
             expect_continue: expects && body != BodyLength::None,
+            has_upgrade: seen.upgrade,
         })
     }
 }
@@ -65,29 +67,40 @@ struct Seen<'b> {
     transfer_encoding: bool,
     connection: bool,
     expect: bool,
+    upgrade: bool,
 }
 
 impl<'b> Seen<'b> {
     fn look(fields: &Fields<'b>) -> Result<Self, Error> {
         let mut seen = Self::default();
-        for (name, value) in fields.iter() {
+        for (name, value) in fields.raw() {
             // Most names are told apart by their length.
             match name.len() {
-                4 if name.eq_ignore_ascii_case("host") => {
+                4 if is_called(name, b"host") => {
                     only(seen.host.replace(value), Error::Host)?;
                 }
                 // RFC 9110 §8.6 allows to repair a repeated length. Nobody honest sends one.
-                14 if name.eq_ignore_ascii_case("content-length") => {
+                14 if is_called(name, b"content-length") => {
                     only(seen.content_length.replace(value), Error::ContentLength)?;
                 }
-                17 => seen.transfer_encoding |= name.eq_ignore_ascii_case("transfer-encoding"),
-                10 => seen.connection |= name.eq_ignore_ascii_case("connection"),
-                6 => seen.expect |= name.eq_ignore_ascii_case("expect"),
+                17 => seen.transfer_encoding |= is_called(name, b"transfer-encoding"),
+                10 => seen.connection |= is_called(name, b"connection"),
+                7 => seen.upgrade |= is_called(name, b"upgrade"),
+                6 => seen.expect |= is_called(name, b"expect"),
                 _ => {}
             }
         }
         Ok(seen)
     }
+}
+
+/// Whether a token is this one, which is letters and dashes, without regard to case. In a token
+/// only capitals become other letters by the bit that makes them small.
+#[inline]
+fn is_called<const LENGTH: usize>(name: &[u8], small: &[u8; LENGTH]) -> bool {
+    name.first_chunk::<LENGTH>().is_some_and(|name| {
+        name.iter().zip(small).fold(0, |joined, (byte, other)| joined | (byte | 0x20) ^ other) == 0
+    })
 }
 
 fn only(before: Option<&[u8]>, error: Error) -> Result<(), Error> {
@@ -116,7 +129,7 @@ fn content_length(value: &[u8], max: u64) -> Result<BodyLength, Error> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Error::ContentLength);
     }
-    let add = |length: u64, digit: &u8| length.checked_mul(10)?.checked_add((digit - b'0').into());
+    let add = |length: u64, digit: &u8| length.checked_mul(10)?.checked_add((digit & 0xf).into());
     match value.iter().try_fold(0, add) {
         Some(0) => Ok(BodyLength::None),
         Some(length) if length <= max => Ok(BodyLength::Known(length)),
@@ -165,15 +178,12 @@ fn expects_continue(version: Version, fields: &Fields<'_>) -> Result<bool, Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use httparse::Header;
-
-    const CHUNKED: Header<'_> = Header { name: "Transfer-Encoding", value: b"chunked" };
+    use crate::http::fields::Lines;
 
     fn decide(version: Version, headers: &[(&str, &str)]) -> Result<Framing, Error> {
-        let headers: Vec<Header<'_>> =
-            headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
+        let lines = Lines::new(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
         let limits = Limits { max_body_bytes: 1000, ..Limits::default() };
-        Framing::decide(version, &Fields::new(&headers), &limits)
+        Framing::decide(version, &lines.fields(), &limits)
     }
 
     fn body(headers: &[(&str, &str)]) -> Result<BodyLength, Error> {
@@ -227,9 +237,9 @@ mod tests {
         assert_eq!(body(&split), Err(Error::UnknownTransferCoding));
         let both = [("Content-Length", "5"), ("Transfer-Encoding", "chunked")];
         assert_eq!(body(&both), Err(Error::TwoLengths));
-        let headers = [Header { name: "Host", value: b"h" }, CHUNKED];
+        let lines = Lines::new([("Host", &b"h"[..]), ("Transfer-Encoding", b"chunked")]);
         let limits = Limits { requires_length: true, ..Limits::default() };
-        let strict = Framing::decide(Version::Http11, &Fields::new(&headers), &limits);
+        let strict = Framing::decide(Version::Http11, &lines.fields(), &limits);
         assert_eq!(strict, Err(Error::LengthRequired));
         let old = decide(Version::Http10, &[("Transfer-Encoding", "chunked")]);
         assert_eq!(old, Err(Error::TransferEncoding));

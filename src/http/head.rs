@@ -1,14 +1,15 @@
 //! [`RequestHead`]: request-line and field lines of one request, as views into received bytes.
 //!
-//! `httparse` finds the pieces; what it tolerates and we do not is refused here: targets that are
-//! no URI, versions, lengths that contradict. Line ends have been checked when the end of the head
-//! was found. Owns RFC 9112 §3 and §5.
+//! [`HeadLines`] has found the parts, or `httparse` says what is wrong. What that tolerates and we
+//! do not is refused here: targets that are no URI, versions, lengths that contradict. Line ends
+//! have been checked when the end of the head was found. Owns RFC 9112 §3 and §5.
 
 use std::mem::MaybeUninit;
 
-use httparse::Header;
-
-use super::{BodyLength, Error, Fields, Limits, Target, framing::Framing};
+use super::{
+    BodyLength, Error, Fields, HeaderSlots, Limits, Target, framing::Framing, head_lines::HeadLines,
+};
+use crate::simd;
 
 /// The head of a request.
 ///
@@ -32,37 +33,6 @@ pub enum Version {
     Http11,
 }
 
-/// Room for the field lines of one head, lent to the parser.
-///
-/// It is not initialised, so making one for each call costs nothing; it lives on the stack and
-/// no connection owns one.
-#[derive(Debug)]
-pub struct HeaderSlots<'b>([MaybeUninit<Header<'b>>; HeaderSlots::CAPACITY]);
-
-impl HeaderSlots<'_> {
-    /// The most field lines a head can have; [`Limits::max_field_count`] may ask for fewer.
-    pub const CAPACITY: usize = 256;
-
-    /// Empty slots.
-    #[inline]
-    #[must_use]
-    pub const fn new() -> Self {
-        Self([const { MaybeUninit::uninit() }; HeaderSlots::CAPACITY])
-    }
-}
-
-impl<'b> HeaderSlots<'b> {
-    pub(super) fn limited(&mut self, limits: &Limits) -> &mut [MaybeUninit<Header<'b>>] {
-        &mut self.0[..limits.max_field_count.min(HeaderSlots::CAPACITY)]
-    }
-}
-
-impl Default for HeaderSlots<'_> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<'b> RequestHead<'b> {
     /// Parses a complete head, from its first byte to the empty line that ends it: one that has
     /// been kept, since a [`Decoder`](super::Decoder) finds the heads of a stream.
@@ -71,11 +41,60 @@ impl<'b> RequestHead<'b> {
     /// What the client did wrong.
     pub fn parse(
         bytes: &'b [u8],
-        slots: &'b mut HeaderSlots<'b>,
+        slots: &'b mut HeaderSlots,
         limits: &Limits,
     ) -> Result<Self, Error> {
+        match HeadLines::find(bytes, slots, limits) {
+            Some(lines) if lines.length == bytes.len() => {
+                Self::of_lines(bytes, &lines, slots, limits)
+            }
+            _ => Self::with_care(bytes, slots, limits),
+        }
+    }
+
+    /// The head whose parts have been found.
+    #[inline]
+    pub(super) fn of_lines(
+        bytes: &'b [u8],
+        lines: &HeadLines,
+        slots: &'b HeaderSlots,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let before_version = bytes.get(..lines.target_end).unwrap_or_default();
+        // Methods are tokens: if there is anything beyond ASCII, it is in the target.
+        let text = simd::from_utf8(before_version).map_err(|_| Error::Target)?;
+        let method = text.get(..lines.method_end).unwrap_or_default();
+        let target = text.get(lines.method_end.saturating_add(1)..).unwrap_or_default();
+        Self::of_parts(bytes, (method, target, lines.version), slots.fields(bytes), limits)
+    }
+
+    #[inline]
+    fn of_parts(
+        bytes: &'b [u8],
+        (method, target, version): (&'b str, &'b str, Version),
+        fields: Fields<'b>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        if target.len() > limits.max_target_bytes {
+            return Err(Error::TargetTooLong);
+        }
+        let target = Target::parse(method, target)?;
+        let framing = Framing::decide(version, &fields, limits)?;
+        Ok(Self { bytes, method, target, version, fields, framing })
+    }
+
+    /// A head that has something against it, or in it that few have, as an empty line before.
+    #[cold]
+    fn with_care(
+        bytes: &'b [u8],
+        slots: &'b mut HeaderSlots,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let mut headers = [const { MaybeUninit::uninit() }; HeaderSlots::CAPACITY];
+        let most = limits.max_field_count.min(HeaderSlots::CAPACITY);
         let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(bytes, slots.limited(limits)) {
+        let headers = headers.get_mut(..most).unwrap_or_default();
+        match request.parse_with_uninit_headers(bytes, headers) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Ok(_) => return Err(Error::RequestLine),
             Err(error) => return Err(fault(error, bytes)),
@@ -88,14 +107,9 @@ impl<'b> RequestHead<'b> {
         if method.len() > MAX_METHOD_BYTES {
             return Err(Error::MethodTooLong);
         }
-        if target.len() > limits.max_target_bytes {
-            return Err(Error::TargetTooLong);
-        }
-        let target = Target::parse(method, target)?;
-        let version = Version::of_minor(minor);
-        let fields = Fields::new(request.headers);
-        let framing = Framing::decide(version, &fields, limits)?;
-        Ok(Self { bytes, method, target, version, fields, framing })
+        slots.note(bytes, request.headers);
+        let parts = (method, target, Version::of_minor(minor));
+        Self::of_parts(bytes, parts, slots.fields(bytes), limits)
     }
 
     /// All of it, as it was sent.
@@ -160,6 +174,11 @@ impl<'b> RequestHead<'b> {
         self.framing.keep_alive
     }
 
+    /// Whether there is a field named Upgrade.
+    pub(crate) fn has_upgrade(&self) -> bool {
+        self.framing.has_upgrade
+    }
+
     /// Whether the client waits for `100 Continue` before it sends the body.
     #[must_use]
     pub fn expect_continue(&self) -> bool {
@@ -200,9 +219,13 @@ pub(super) fn names_a_version(bytes: &[u8]) -> bool {
 /// Longer methods are not implemented by anyone (RFC 9112 §3 answers them with 501).
 pub(super) const MAX_METHOD_BYTES: usize = 32;
 
+/// What a request-line has around its target: the longest method, two spaces, the version, CRLF.
+pub(super) const AROUND_TARGET_BYTES: usize = MAX_METHOD_BYTES + 2 + 8 + 2;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn with<T>(bytes: &[u8], look: impl FnOnce(Result<RequestHead<'_>, Error>) -> T) -> T {
         let mut slots = HeaderSlots::new();
@@ -247,6 +270,69 @@ mod tests {
         for (line, expected) in cases {
             let bytes = format!("{line}\r\nHost: a\r\n\r\n").into_bytes();
             with(&bytes, |head| assert_eq!(head.err(), Some(expected), "{line}"));
+        }
+    }
+
+    /// What the pass over blocks makes of a head, if anything, and what the careful way does.
+    fn both_ways(bytes: &[u8], limits: &Limits) -> (Option<String>, String) {
+        let show = |head: Result<RequestHead<'_>, Error>| match head {
+            Ok(head) => {
+                let fields: Vec<_> = head.fields().iter().collect();
+                format!("{} {:?} {:?} {fields:?}", head.method(), head.target(), head.version())
+            }
+            // Of several things that are wrong, they need not name the same.
+            Err(_) => "refused".to_owned(),
+        };
+        let mut slots = HeaderSlots::new();
+        let quick = HeadLines::find(bytes, &mut slots, limits)
+            .filter(|lines| lines.length == bytes.len())
+            .map(|lines| show(RequestHead::of_lines(bytes, &lines, &slots, limits)));
+        (quick, show(RequestHead::with_care(bytes, &mut slots, limits)))
+    }
+
+    #[test]
+    fn lines_that_cross_blocks_anywhere_read_the_same() {
+        let limits = Limits::default();
+        for length in 0..200 {
+            let long = "l".repeat(length);
+            for head in [
+                format!("GET /{long} HTTP/1.1\r\nHost: h\r\nA:\r\n\r\n"),
+                format!("GET / HTTP/1.0\r\nA{long}: \t b c\t \r\nHost:h\r\n\r\n"),
+                format!("POST / HTTP/1.1\r\nA:{long}\r\nHost: h\r\nContent-Length: 1\r\n\r\n"),
+                format!("GET / HTTP/1.1\r\nHost: h\r\nA: {long}\u{e9}\tb\r\n\r\n"),
+            ] {
+                let (quick, careful) = both_ways(head.as_bytes(), &limits);
+                assert_eq!(quick, Some(careful), "{head:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_in_one_pass_is_what_the_careful_way_finds(
+            parts in prop::collection::vec(
+                prop::sample::select(&[
+                    "Host: h", "A: b", "A:", "A :b", " c", "\t", ":", "\r\n", "\r\n", "\r\n",
+                    "\r", "\n", "\0", "\u{7f}", "\u{e9}",
+                    "0123456789012345678901234567890123456789",
+                ][..]),
+                0..16,
+            ),
+            line in prop::sample::select(&[
+                "GET / HTTP/1.1", "GET / HTTP/1.0", "GET /  HTTP/1.1", "GET HTTP/1.1",
+                " / HTTP/1.1", "GET  HTTP/1.1", "G(T / HTTP/1.1", "GET / HTTP/1.2",
+                "GET /\t HTTP/1.1", "GET\t/ HTTP/1.1",
+            ][..]),
+            max_field_count in 1_usize..5,
+            max_target_bytes in 1_usize..3,
+        ) {
+            let limits = Limits { max_field_count, max_target_bytes, ..Limits::default() };
+            let head = [&[line, "\r\n"], &parts[..], &["\r\n\r\n"]].concat().concat();
+            let end = head.find("\r\n\r\n").map_or(head.len(), |end| end + 4);
+            let (quick, careful) = both_ways(&head.as_bytes()[..end], &limits);
+            if let Some(quick) = quick {
+                prop_assert_eq!(quick, careful, "{:?}", head);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 //! refused here (a line that ends with LF alone, a head too long) depends on the bytes up to the
 //! fault only, so that it does not matter how they were cut.
 
-use super::{Error, Limits, token};
+use super::{Error, Limits, head::AROUND_TARGET_BYTES, token};
 
 /// The unfinished head of a connection. Without one it owns no memory.
 #[derive(Debug, Default)]
@@ -43,23 +43,18 @@ impl HeadBuffer {
                 let kept = partial.bytes.len();
                 // More than the limit is of no use to the search.
                 let useful = input.len().min(limits.max_head_bytes.saturating_sub(kept));
-                partial.bytes.extend_from_slice(&input[..useful]);
+                partial.bytes.extend_from_slice(input.get(..useful).unwrap_or_default());
                 let Some(end) = partial.search.end(&partial.bytes, side, limits)? else {
                     return Ok(None);
                 };
                 partial.bytes.truncate(end);
                 partial.is_complete = true;
-                Ok(Some((&partial.bytes, end - kept)))
+                Ok(Some((&partial.bytes, end.saturating_sub(kept))))
             }
             None => {
-                if side == Side::Request
-                    && let Some(end) = whole_request(input, limits)
-                {
-                    return Ok(Some((&input[..end], end)));
-                }
                 let mut search = Search::default();
                 if let Some(end) = search.end(input, side, limits)? {
-                    return Ok(Some((&input[..end], end)));
+                    return Ok(Some((input.get(..end).unwrap_or_default(), end)));
                 }
                 if !input.is_empty() {
                     let bytes = input.to_vec();
@@ -114,24 +109,24 @@ struct Search {
 impl Search {
     /// The length of the head, once its end is among `bytes`.
     fn end(&mut self, bytes: &[u8], side: Side, limits: &Limits) -> Result<Option<usize>, Error> {
-        let bytes = &bytes[..bytes.len().min(limits.max_head_bytes)];
+        let bytes = bytes.get(..limits.max_head_bytes).unwrap_or(bytes);
         check_first_bytes(bytes, side)?;
         loop {
             let (limit, error) = self.limit(side, limits);
-            let window = &bytes[..bytes.len().min(limit)];
-            let Some(offset) = find_line_feed(&window[self.position..]) else {
+            let window = bytes.get(..limit).unwrap_or(bytes);
+            let unsearched = window.get(self.position..).unwrap_or_default();
+            let Some(offset) = find_line_feed(unsearched) else {
                 self.position = window.len();
                 return if window.len() < limit { Ok(None) } else { Err(error) };
             };
-            let line_feed = self.position + offset;
-            if line_feed == self.line_start || bytes[line_feed - 1] != b'\r' {
-                return Err(Error::BareLineFeed);
-            }
-            let is_empty = line_feed == self.line_start + 1;
-            self.position = line_feed + 1;
-            self.line_start = line_feed + 1;
+            let line_feed = self.position.saturating_add(offset);
+            let line = bytes.get(self.line_start..line_feed).unwrap_or_default();
+            let Some(line) = line.strip_suffix(b"\r") else { return Err(Error::BareLineFeed) };
+            let is_empty = line.is_empty();
+            let next = line_feed.saturating_add(1);
+            (self.position, self.line_start) = (next, next);
             if is_empty && self.is_past_first_line {
-                return Ok(Some(line_feed + 1));
+                return Ok(Some(next));
             }
             // RFC 9112 §2.2: an empty line before the request-line is ignored. One is.
             self.is_past_first_line |= !is_empty;
@@ -144,39 +139,10 @@ impl Search {
         if self.is_past_first_line || side == Side::Response {
             return head;
         }
-        let line = self.line_start + limits.max_target_bytes + AROUND_TARGET_BYTES;
+        let line = limits.max_target_bytes.saturating_add(AROUND_TARGET_BYTES);
+        let line = line.saturating_add(self.line_start);
         if line < head.0 { (line, Error::TargetTooLong) } else { head }
     }
-}
-
-/// The length of the head of a request that is whole and has nothing against it so far: the usual
-/// case, in one pass. Anything else is up to [`Search`].
-fn whole_request(input: &[u8], limits: &Limits) -> Option<usize> {
-    let bytes = &input[..input.len().min(limits.max_head_bytes)];
-    if !token::is_token_byte(*bytes.first()?) {
-        return None;
-    }
-    let most = limits.max_target_bytes + AROUND_TARGET_BYTES;
-    let mut line_start = 0;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    for (index, word) in words.iter().chain([&last]).enumerate() {
-        let mut feeds = line_feeds(*word);
-        while feeds != 0 {
-            let place = index * 8 + (feeds.trailing_zeros() / 8) as usize;
-            feeds &= feeds - 1;
-            let is_bare = place == line_start || bytes[place - 1] != b'\r';
-            if is_bare || line_start == 0 && place >= most {
-                return None;
-            }
-            if place == line_start + 1 {
-                return Some(place + 1);
-            }
-            line_start = place + 1;
-        }
-    }
-    None
 }
 
 /// Refuses at once what can only be something else than HTTP.
@@ -192,13 +158,15 @@ fn check_first_bytes(bytes: &[u8], side: Side) -> Result<(), Error> {
 /// The place of the first LF.
 fn find_line_feed(bytes: &[u8]) -> Option<usize> {
     let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
+    let mut searched = 0_usize;
+    for word in words {
         let feeds = line_feeds(*word);
         if feeds != 0 {
-            return Some(index * 8 + (feeds.trailing_zeros() / 8) as usize);
+            return searched.checked_add((feeds.trailing_zeros() / 8) as usize);
         }
+        searched = searched.saturating_add(word.len());
     }
-    rest.iter().position(|byte| *byte == b'\n').map(|place| words.len() * 8 + place)
+    rest.iter().position(|byte| *byte == b'\n').and_then(|place| searched.checked_add(place))
 }
 
 /// The highest bit of each byte that is LF. A byte is not zero if adding 127 to its lower bits
@@ -207,11 +175,9 @@ fn line_feeds(word: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const LOWER: u64 = ONES * 0x7f;
     let word = u64::from_le_bytes(word) ^ (ONES * 0x0a);
-    !(((word & LOWER) + LOWER) | word | LOWER)
+    // No byte of the sum carries into the next one.
+    !((word & LOWER).wrapping_add(LOWER) | word | LOWER)
 }
-
-/// What a request-line has around its target: the longest method, two spaces, the version, CRLF.
-const AROUND_TARGET_BYTES: usize = super::head::MAX_METHOD_BYTES + 2 + 8 + 2;
 
 #[cfg(test)]
 mod tests {

@@ -23,19 +23,15 @@
 mod cases;
 mod chunked;
 mod date;
-// What reads heads keeps places in them, and bounds these by itself.
-#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod decoder;
 mod error;
 mod fields;
-#[allow(clippy::arithmetic_side_effects)]
 mod framing;
 #[cfg(test)]
 mod grammar;
-#[allow(clippy::indexing_slicing)]
 mod head;
-#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod head_buffer;
+mod head_lines;
 mod limits;
 mod multipart;
 mod percent;
@@ -45,18 +41,18 @@ mod response;
 mod response_head;
 mod router;
 mod status;
-#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::string_slice)]
 mod target;
-#[allow(clippy::indexing_slicing)]
 mod token;
 mod trailers;
 
 pub use date::Date;
 pub use decoder::{Decoder, Event, Step};
 pub use error::Error;
-pub use fields::{Fields, Repeated};
+#[cfg(test)]
+pub(crate) use fields::Lines as FieldLines;
+pub use fields::{Fields, HeaderSlots, Repeated};
 pub use framing::BodyLength;
-pub use head::{HeaderSlots, RequestHead, Version};
+pub use head::{RequestHead, Version};
 pub use limits::{Limits, LimitsError};
 pub use multipart::{Multipart, MultipartError, Part, PartHead};
 pub use percent::{PercentError, decode};

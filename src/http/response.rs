@@ -61,13 +61,20 @@ pub struct ResponseWriter<'o> {
     outbox: &'o mut Outbox,
     date: &'o Date,
     exchange: Exchange,
+    content_type: Option<&'o str>,
 }
 
 impl<'o> ResponseWriter<'o> {
     /// A writer for the response of this exchange. `date` is the time of the response.
     #[must_use]
     pub fn new(outbox: &'o mut Outbox, date: &'o Date, exchange: Exchange) -> Self {
-        Self { outbox, date, exchange }
+        Self { outbox, date, exchange, content_type: None }
+    }
+
+    /// The same, which writes a Content-Type before the other fields.
+    #[must_use]
+    pub fn with_content_type(self, content_type: Option<&'o str>) -> Self {
+        Self { content_type, ..self }
     }
 
     /// Appends a response with this body. To HEAD, the same without the body.
@@ -146,23 +153,34 @@ impl<'o> ResponseWriter<'o> {
         if coding != Coding::Length(0) && !status.allows_body() {
             return Err(ResponseError::BodyNotAllowed);
         }
+        let content_type = self.content_type.map(str::as_bytes);
+        if !content_type.is_none_or(is_field_value) {
+            return Err(ResponseError::FieldValue);
+        }
         let mut names_upgrade = false;
-        let mut most = body.len().saturating_add(AROUND_FIELDS_BYTES);
+        let type_length = content_type.map_or(0, <[u8]>::len);
+        // It is only the room to begin with: it may wrap.
+        let mut most = AROUND_FIELDS_BYTES.wrapping_add(type_length).wrapping_add(body.len());
         for (name, value) in fields.clone() {
             check_field(status, name, value)?;
             names_upgrade |= name.eq_ignore_ascii_case("upgrade");
-            // It is only the room to begin with.
             most = most.wrapping_add(name.len()).wrapping_add(value.len()).wrapping_add(4);
         }
         let connection = self.connection_line(status, names_upgrade).unwrap_or_default();
         let date = self.date.line();
         self.outbox.append_with(most, |out| {
             match status.line() {
+                _ if status == Status::OK => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
                 Some(line) => out.extend_from_slice(line.as_bytes()),
                 None => out.extend_from_slice(&uncommon_status_line(status)),
             }
             if !status.is_informational() {
                 out.extend_from_slice(date);
+            }
+            if let Some(content_type) = content_type {
+                out.extend_from_slice(b"Content-Type: ");
+                out.extend_from_slice(content_type);
+                out.extend_from_slice(b"\r\n");
             }
             for (name, value) in fields {
                 out.extend_from_slice(name.as_bytes());
@@ -207,19 +225,15 @@ impl<'o> ResponseWriter<'o> {
 /// Appends the last field line and the empty line after it.
 fn append_content_length(out: &mut Vec<u8>, body_bytes: u64) {
     out.extend_from_slice(b"Content-Length: ");
-    let mut digits = [0; 20];
-    let mut rest = body_bytes;
-    let mut places = digits.iter_mut().rev();
-    for digit in places.by_ref() {
-        *digit = b'0' | u8::try_from(rest % 10).unwrap_or_default();
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    let unused = places.len();
-    out.extend_from_slice(digits.get(unused..).unwrap_or_default());
+    append_decimal(out, body_bytes);
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+fn append_decimal(out: &mut Vec<u8>, number: u64) {
+    if number >= 10 {
+        append_decimal(out, number / 10);
+    }
+    out.push(b'0' | u8::try_from(number % 10).unwrap_or_default());
 }
 
 /// How long a body is that does not stand ready.
@@ -277,10 +291,6 @@ impl Coding {
 fn check_field(status: Status, name: &str, value: &[u8]) -> Result<(), ResponseError> {
     if !is_field_value(value) {
         return Err(ResponseError::FieldValue);
-    }
-    // Almost every response has it.
-    if name == "Content-Type" {
-        return Ok(());
     }
     if !is_token(name.as_bytes()) {
         return Err(ResponseError::FieldName);

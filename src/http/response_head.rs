@@ -3,6 +3,8 @@
 //! In the style of the server's side: strict about line ends, incremental, each byte looked at
 //! once. What follows the head is left in the input: after a 101 it is of the next protocol.
 
+use std::mem::MaybeUninit;
+
 use super::{
     Error, Fields, HeaderSlots, Limits, Status, Version,
     head::names_a_version,
@@ -53,7 +55,7 @@ impl ResponseHeadDecoder {
     pub fn next<'a>(
         &'a mut self,
         input: &'a mut [u8],
-        slots: &'a mut HeaderSlots<'a>,
+        slots: &'a mut HeaderSlots,
         limits: &Limits,
     ) -> Result<ResponseStep<'a>, Error> {
         if let Some(error) = self.failed {
@@ -74,16 +76,14 @@ impl ResponseHeadDecoder {
 }
 
 impl<'b> ResponseHead<'b> {
-    fn parse(
-        bytes: &'b [u8],
-        slots: &'b mut HeaderSlots<'b>,
-        limits: &Limits,
-    ) -> Result<Self, Error> {
+    fn parse(bytes: &'b [u8], slots: &'b mut HeaderSlots, limits: &Limits) -> Result<Self, Error> {
+        let mut headers = [const { MaybeUninit::uninit() }; HeaderSlots::CAPACITY];
+        let most = limits.max_field_count.min(HeaderSlots::CAPACITY);
         let mut response = httparse::Response::new(&mut []);
         let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
             &mut response,
             bytes,
-            slots.limited(limits),
+            headers.get_mut(..most).unwrap_or_default(),
         );
         match parsed {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
@@ -96,7 +96,8 @@ impl<'b> ResponseHead<'b> {
         }
         let status = response.code.and_then(Status::new).ok_or(Error::StatusLine)?;
         let version = Version::of_minor(response.version.ok_or(Error::StatusLine)?);
-        Ok(Self { status, version, fields: Fields::new(response.headers) })
+        slots.note(bytes, response.headers);
+        Ok(Self { status, version, fields: slots.fields(bytes) })
     }
 
     /// The status.

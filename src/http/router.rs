@@ -6,7 +6,7 @@
 //! neither decoded nor normalised. Matching allocates nothing, and visits each node of the tree at
 //! most once, so no path is expensive.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use super::token::is_token;
 
@@ -64,7 +64,7 @@ pub const MAX_PARAMETERS: usize = 16;
 
 #[derive(Debug)]
 struct Node<T> {
-    // Invariant: sorted by their text, which no two share.
+    // Invariant: sorted by `order` of their texts, no two of which are equal.
     literals: Vec<(Box<str>, Self)>,
     parameter: Option<Box<Self>>,
     here: Endpoint<T>,
@@ -153,7 +153,7 @@ impl<T> Router<T> {
         skip: usize,
     ) -> Result<Match<'r, 'p, T>, NoMatch> {
         let mut search = Search { method, skip, allow: Vec::new() };
-        let route = path.strip_prefix('/').and_then(|rest| self.root.find(Some(rest), &mut search));
+        let route = path.strip_prefix('/').and_then(|rest| self.root.find(rest, &mut search));
         match route {
             Some(Route { value, parameters }) => {
                 Ok(Match { value, parameters: Parameters { parameters, path } })
@@ -187,7 +187,7 @@ impl<T> Router<T> {
 impl<T> Node<T> {
     #[expect(clippy::indexing_slicing, reason = "it was found there, or has just been put there")]
     fn literal(&mut self, segment: &str) -> &mut Self {
-        let place = self.literals.binary_search_by(|(text, _)| (**text).cmp(segment));
+        let place = self.literals.binary_search_by(|(text, _)| order(text, segment));
         let index = place.unwrap_or_else(|index| {
             self.literals.insert(index, (segment.into(), Self::default()));
             index
@@ -195,24 +195,31 @@ impl<T> Node<T> {
         &mut self.literals[index].1
     }
 
-    /// Finds the route of what is left of a path: `None` after its last segment. The depth of
-    /// the recursion is that of the deepest pattern.
-    fn find<'r>(&'r self, rest: Option<&str>, search: &mut Search<'_, 'r>) -> Option<&'r Route<T>> {
-        let Some(rest) = rest else { return self.here.find(search) };
+    /// Finds the route of what is left of a path, one segment or more. The depth of the recursion
+    /// is that of the deepest pattern.
+    fn find<'r>(&'r self, rest: &str, search: &mut Search<'_, 'r>) -> Option<&'r Route<T>> {
         let (segment, after) = split_segment(rest);
-        let place = self.literals.binary_search_by(|(text, _)| (**text).cmp(segment));
-        if let Some((_, literal)) = place.ok().and_then(|index| self.literals.get(index))
-            && let Some(route) = literal.find(after, search)
-        {
+        let mut find_below = |node: &'r Self| match after {
+            Some(after) => node.find(after, search),
+            None => node.here.find(search),
+        };
+        let place = self.literals.binary_search_by(|(text, _)| order(text, segment));
+        let literal = place.ok().and_then(|index| self.literals.get(index));
+        if let Some(route) = literal.and_then(|(_, node)| find_below(node)) {
             return Some(route);
         }
         if let Some(parameter) = self.parameter.as_ref().filter(|_| !segment.is_empty())
-            && let Some(route) = parameter.find(after, search)
+            && let Some(route) = find_below(parameter)
         {
             return Some(route);
         }
         if self.rest.is_empty() { None } else { self.rest.find(search) }
     }
+}
+
+/// By length first: most texts differ in that.
+fn order(one: &str, other: &str) -> Ordering {
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
 
 impl<T> Endpoint<T> {

@@ -93,7 +93,9 @@ impl<'a> Opening<'a> {
     #[must_use]
     pub fn is_asked_for(head: &RequestHead<'_>) -> bool {
         // RFC 9110 §7.8: an Upgrade in a request of HTTP/1.0 is ignored.
-        head.version() >= Version::Http11 && head.fields().list_contains("upgrade", "websocket")
+        head.has_upgrade()
+            && head.version() >= Version::Http11
+            && head.fields().list_contains("upgrade", "websocket")
     }
 
     /// Reads the request of a client.

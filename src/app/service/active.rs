@@ -344,7 +344,7 @@ impl Service {
         let exchange = self.core.connections.get(key)?.exchange;
         let outbox = self.core.connections.outbox(key)?;
         let before = outbox.len();
-        match head.begin(size, &mut ResponseWriter::new(outbox, &self.date, exchange)) {
+        match head.begin(size, ResponseWriter::new(outbox, &self.date, exchange)) {
             Ok(coding) => {
                 self.core.stats.bytes_out += outbox.len().saturating_sub(before) as u64;
                 self.set_keep_alive(key, exchange.keep_alive && coding != Coding::Close);

@@ -9,7 +9,7 @@ use super::{
     site_of,
 };
 use crate::{
-    app::{Core, Request, Response, page::Page, response::Body},
+    app::{Core, Request, Response, page::Page},
     base::{Key, Tick},
     conn::{Protocol, Stage},
     http::{
@@ -23,6 +23,18 @@ impl Service {
     /// Decodes requests until more bytes are needed, or the connection may not go on. Returns
     /// how many bytes are done with; what follows them may be another protocol.
     pub(super) fn decode_requests(&mut self, key: Key, input: &mut [u8]) -> usize {
+        let mut slots = std::mem::take(&mut self.slots);
+        let done = self.decode_requests_with(&mut slots, key, input);
+        self.slots = slots;
+        done
+    }
+
+    fn decode_requests_with(
+        &mut self,
+        slots: &mut HeaderSlots,
+        key: Key,
+        input: &mut [u8],
+    ) -> usize {
         let mut limits = self.core.limits.http;
         let Some(connection) = self.core.connections.get_mut(key) else { return input.len() };
         let has_exchange = connection.has_exchange;
@@ -35,9 +47,8 @@ impl Service {
         };
         let (mut done, mut count) = (0, 0);
         loop {
-            let mut slots = HeaderSlots::new();
             let is_in_body = decoder.is_in_body();
-            let step = match decoder.next(&mut input[done..], &mut slots, &limits) {
+            let step = match decoder.next(&mut input[done..], slots, &limits) {
                 Ok(step) => step,
                 Err(error) if is_in_body => {
                     self.body_fault(key, error.status());
@@ -58,8 +69,8 @@ impl Service {
                         done += taken;
                         decoder.skip_body();
                     }
-                    let has_exchange =
-                        self.core.connections.get(key).is_some_and(|c| c.has_exchange);
+                    let connection = self.core.connections.get(key);
+                    let has_exchange = connection.is_some_and(|c| c.has_exchange);
                     if decoder.is_in_body() {
                         limits.max_body_bytes = self.max_body_bytes(key, has_exchange);
                     } else if !has_exchange {
@@ -230,10 +241,11 @@ impl Service {
         response: Option<Response>,
         asked: Asked,
     ) -> Asked {
-        if response.as_ref().is_some_and(Response::is_pass) {
-            return Asked::Passed;
+        match response {
+            Some(response) if response.is_pass() => return Asked::Passed,
+            Some(mut response) => self.respond_with(key, &mut response),
+            None => self.respond_or_500(key, None),
         }
-        self.respond_or_500(key, response);
         asked
     }
 
@@ -314,9 +326,18 @@ impl Service {
     /// alive, it is the last thing written.
     #[inline]
     pub(super) fn respond(&mut self, key: Key, mut response: Response) {
-        match response.take_body() {
-            Body::Bytes(body) => self.respond_whole(key, &response, &body),
-            body => self.respond_by_and_by(key, &response, body),
+        self.respond_with(key, &mut response);
+    }
+
+    /// The same with a response that need not be moved.
+    #[inline]
+    fn respond_with(&mut self, key: Key, response: &mut Response) {
+        match response.whole_body() {
+            Some(body) => self.respond_whole(key, response, body),
+            None => {
+                let body = response.take_body();
+                self.respond_by_and_by(key, response, body);
+            }
         }
     }
 
@@ -329,14 +350,13 @@ impl Service {
         let has_exchange = connection.has_exchange;
         let Some(outbox) = self.core.connections.outbox(key) else { return };
         let before = outbox.len();
-        let mut writer = ResponseWriter::new(outbox, &self.date, exchange);
-        if let Err(error) = response.write(body, &mut writer) {
+        let writer = ResponseWriter::new(outbox, &self.date, exchange);
+        if let Err(error) = response.write(body, writer) {
             log::error!(worker = self.core.worker; "a response cannot be sent: {error}");
             exchange.keep_alive = false;
-            let mut writer = ResponseWriter::new(outbox, &self.date, exchange);
-            // Plain text and one field of ours: it can be sent.
-            let sorry = Response::new(Status::INTERNAL_SERVER_ERROR);
-            let _ = sorry.write(&[], &mut writer);
+            let writer = ResponseWriter::new(outbox, &self.date, exchange);
+            // Without any field of the application's: it can be sent.
+            let _ = Response::new(Status::INTERNAL_SERVER_ERROR).write(&[], writer);
         }
         self.core.stats.bytes_out += outbox.len().saturating_sub(before) as u64;
         if has_exchange {

@@ -1,8 +1,7 @@
 //! Offers and what becomes of them, by RFC 7692 §5 and §7; answers and what clients make of them.
 
 use super::*;
-use crate::ws::deflate::check;
-use httparse::Header;
+use crate::{http::FieldLines, ws::deflate::check};
 use proptest::prelude::*;
 
 const FRESH: Preferences = Preferences { outgoing: Context::Fresh, incoming: Context::Fresh };
@@ -17,11 +16,9 @@ const fn taken_over(outgoing: u8, incoming: u8) -> Preferences {
 /// The answer to these fields, without the extension's name; `-` for none, `400` for fields that
 /// fail the handshake.
 fn answer(values: &[&str], preferences: &Preferences) -> String {
-    let header =
-        |value: &'static str| Header { name: "Sec-WebSocket-Extensions", value: value.as_bytes() };
-    let headers: Vec<Header<'static>> =
-        values.iter().map(|value| header(value.to_string().leak())).collect();
-    let fields = Fields::new(&headers);
+    let lines = values.iter().map(|value| ("Sec-WebSocket-Extensions", value.as_bytes()));
+    let lines = FieldLines::new(lines);
+    let fields = lines.fields();
     if check(&fields).is_err() {
         return "400".into();
     }
@@ -141,10 +138,10 @@ fn windows_are_as_large_as_both_sides_want_them() {
 /// What a client with these preferences makes of the value: its windows for sending and
 /// receiving, `+` for those that are taken over.
 fn made_of(value: &str, preferences: &Preferences) -> String {
-    let header = Header { name: "sec-websocket-extensions", value: value.as_bytes() };
+    let lines = FieldLines::new([("sec-websocket-extensions", value.as_bytes())]);
     let show =
         |window: Window| format!("{}{}", window.bits, if window.is_taken_over { "+" } else { "" });
-    match Agreement::verify(&Fields::new(&[header]), preferences) {
+    match Agreement::verify(&lines.fields(), preferences) {
         Ok(Some(agreed)) => format!("{} {}", show(agreed.outgoing()), show(agreed.incoming())),
         Ok(None) => "-".into(),
         Err(NotOffered) => "fails".into(),
@@ -210,12 +207,11 @@ proptest! {
     #[test]
     fn both_sides_understand_each_other(client in preferences(), server in preferences()) {
         let offer = client.offer();
-        let header = Header { name: "Sec-WebSocket-Extensions", value: offer.as_bytes() };
-        let fields = Fields::new(std::slice::from_ref(&header));
-        let ours = Agreement::accept(&fields, &server).expect("an offer of our own");
+        let lines = FieldLines::new([("Sec-WebSocket-Extensions", offer.as_bytes())]);
+        let ours = Agreement::accept(&lines.fields(), &server).expect("an offer of our own");
         let value = ours.to_field_value();
-        let header = Header { name: "Sec-WebSocket-Extensions", value: value.as_bytes() };
-        let theirs = Agreement::verify(&Fields::new(std::slice::from_ref(&header)), &client);
+        let lines = FieldLines::new([("Sec-WebSocket-Extensions", value.as_bytes())]);
+        let theirs = Agreement::verify(&lines.fields(), &client);
         let theirs = theirs.expect("an answer to the offer").expect("it is accepted");
         let reads = |sends: Window, receives: Window| {
             sends.bits <= receives.bits && (receives.is_taken_over || !sends.is_taken_over)
@@ -244,8 +240,8 @@ proptest! {
         mild in "[a-c,;= \"\\\\]{0,30}",
     ) {
         for value in [&value[..], mild.as_bytes()] {
-            let header = Header { name: "sec-websocket-extensions", value };
-            let fields = Fields::new(std::slice::from_ref(&header));
+            let lines = FieldLines::new([("sec-websocket-extensions", value)]);
+            let fields = lines.fields();
             let is_malformed = check(&fields).is_err();
             // Nothing of this names the extension.
             prop_assert_eq!(Agreement::accept(&fields, &FRESH), None);
