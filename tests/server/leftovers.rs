@@ -3,7 +3,7 @@
 //! One peer fills the worker's buffers with a pattern, in everything that it can say. Another one
 //! asks for every kind of answer: its bytes are looked through for that pattern.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::LazyLock};
 
 use sockeye::{App, Files, Limits, Response, WebSocketConfig};
 
@@ -43,18 +43,13 @@ fn assert_clean(bytes: &[u8]) {
 
 /// Each window that the pattern has, unmasked and masked.
 fn forms() -> impl Iterator<Item = &'static [u8]> {
-    thread_local! {
-        static FORMS: &'static [u8] = {
-            let plain = poison(PATTERN.len() + WINDOW - 1);
-            // Without the header of the frame.
-            let masked = frame(Frame::BINARY, &plain)[6..].to_vec();
-            [plain, masked].concat().leak()
-        };
-    }
-    FORMS.with(|forms| {
-        let (plain, masked) = forms.split_at(forms.len() / 2);
-        plain.windows(WINDOW).chain(masked.windows(WINDOW))
-    })
+    static FORMS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+        let plain = poison(PATTERN.len() + WINDOW - 1);
+        // Without the header of the frame.
+        let masked = frame(Frame::BINARY, &plain).split_off(6);
+        [plain, masked]
+    });
+    FORMS.iter().flat_map(|form| form.windows(WINDOW))
 }
 
 #[test]
