@@ -128,9 +128,10 @@ fn means(role: Role, limits: &Limits, bytes: &[u8], expected: &str) {
     let shown = bytes.escape_ascii();
     assert_eq!(transcript(role, limits, [bytes]), expected, "{role:?} {shown}");
     assert_eq!(transcript(role, limits, bytes.chunks(1)), expected, "{shown} byte by byte");
-    for first in 0..=bytes.len() {
+    let step = if cfg!(miri) { 5 } else { 1 };
+    for first in (0..=bytes.len()).step_by(step) {
         let last = if bytes.len() <= 48 { bytes.len() } else { first };
-        for second in first..=last {
+        for second in (first..=last).step_by(step) {
             let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
             let cut = transcript(role, limits, pieces);
             assert_eq!(cut, expected, "{shown} cut at {first}, {second}");
