@@ -441,6 +441,6 @@ fn a_slow_peer_that_says_nothing_idles(on: On) {
     let bed = on.bed().serve(Puppet::app_with(&log, config));
     let _peer = bed.open_narrow("/");
     log.wait_for(&bed, "open");
-    fill(&bed, log.id(""), 30_000);
+    fill(&bed, log.id(""), 250_000);
     log.wait_for(&bed, "close 1006 unclean nothing was heard for the idle timeout");
 }
