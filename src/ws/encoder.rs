@@ -178,7 +178,8 @@ mod tests {
     #[test]
     fn a_frame_is_contiguous_wherever_the_outbox_stands() {
         for before in [0, 1, 65_500, 65_535, 65_536, 100_000] {
-            for length in [0, 1, 100, 2048, 2049, 65_535, 65_536, 200_000] {
+            let lengths = [0, 1, 100, 2048, 2049, 65_535, 65_536, 200_000];
+            for length in lengths.into_iter().take(if cfg!(miri) { 3 } else { 8 }) {
                 let payload = vec![0x5a; length];
                 let mut outbox = Outbox::default();
                 outbox.append(&vec![0; before]);
