@@ -167,8 +167,29 @@ sanitized() {
         --test conformance --test server --test http --test sim
 }
 
-# Floors 0 and 1 and the simulated reactor, where nightly has Miri. Properties with a few cases
-# only: each costs a thousand times what it costs elsewhere.
+# The same under other people's tests and load: the Autobahn suite, and a mixed load for a while.
+# A server that ends with a report ends with a status, too.
+sanitized_load() {
+    local backend=$1 host server pid line status=0
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    cargo build --release --quiet --package loadgen
+    CARGO_TARGET_DIR=$target/address RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \
+        cargo build --release --quiet --target "$host" --example echo --example mixed
+    SOCKEYE_EXAMPLES=$target/address/$host/release/examples
+    AUTOBAHN_ROUNDS=${AUTOBAHN_ROUNDS:-20} autobahn server "$backend" 2 dedicated
+    exec {server}< <(exec "$SOCKEYE_EXAMPLES/mixed" --listen 127.0.0.1:0 --workers 2 \
+        --backend "$backend")
+    pid=$!
+    read -r -t 20 line <&"$server"
+    timeout --kill-after=10 120 "$target/release/loadgen" mixed \
+        "$(grep -o 'ws://[0-9.:]*' <<<"$line" | head -n 1)" --duration 30s || status=$?
+    kill "$pid" || status=$?
+    wait "$pid" || status=$?
+    return $status
+}
+
+# Floors 0 and 1 and the simulated reactor, where nightly has Miri. What is repeated elsewhere is
+# repeated a few times only (`cfg(miri)`): each step costs a thousand times what it costs there.
 interpreted() {
     if ! cargo +nightly miri --version >/dev/null 2>&1; then
         echo 'no Miri here: rustup toolchain install nightly --component miri rust-src'
@@ -176,8 +197,7 @@ interpreted() {
     fi
     CARGO_TARGET_DIR=$target/miri MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=1 \
         timeout --kill-after=10 3000 cargo +nightly miri test --quiet --lib -- \
-        base:: simd:: ws:: http:: pubsub:: reactor::sim \
-        --skip behaves_like --skip splits --skip agree --skip every_case --skip thousand
+        base:: simd:: ws:: http:: pubsub:: reactor::sim
 }
 
 coverage() {
@@ -303,6 +323,9 @@ if [ "$mode" = long ]; then
     step 'Autobahn: client, shared' autobahn client shared
     step 'properties, many cases' deep_properties
     step 'AddressSanitizer' sanitized
+    for backend in $SOCKEYE_BACKENDS; do
+        step "AddressSanitizer: Autobahn and load, $backend" sanitized_load "$backend"
+    done
     step 'Miri' interpreted
     step 'coverage' coverage
     step 'simulation, ten minutes' many_worlds

@@ -410,7 +410,7 @@ fn has_test(source: &Source, name: &str) -> bool {
         .trim_start_matches("tests::")
         .trim_end_matches("::tests")
         .trim_end_matches("::main")
-        .ends_with(modules);
+        .ends_with(modules.trim_end_matches("::tests"));
     let has_function = || words(&source.code).zip(words(&source.code).skip(1));
     is_module && last != "main"
         || is_inside && has_function().any(|pair| pair == ("fn", last))

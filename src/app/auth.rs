@@ -2,6 +2,12 @@
 //!
 //! Secrets are compared in a time that depends on what the client sends, not on the secret.
 
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects)
+)]
+
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
@@ -254,8 +260,9 @@ impl<T: Send> Tickets<T> {
             return Err(TicketError::TooMany);
         }
         let name = open.counts.get_key_value(name).map_or_else(|| name.into(), |(n, _)| n.clone());
-        *open.counts.entry(Arc::clone(&name)).or_default() += 1;
-        open.ends.push_back((now + self.0.lifetime, number, name));
+        let count = open.counts.entry(Arc::clone(&name)).or_default();
+        *count = count.saturating_add(1);
+        open.ends.push_back((now.saturating_add(self.0.lifetime), number, name));
         open.values.insert(number, value);
         Ok(URL_SAFE_NO_PAD.encode(number))
     }
@@ -289,7 +296,7 @@ impl<T> Open<T> {
         {
             self.values.remove(&number);
             if let Some(count) = self.counts.get_mut(&name) {
-                *count -= 1;
+                *count = count.saturating_sub(1);
                 if *count == 0 {
                     self.counts.remove(&name);
                 }
@@ -338,8 +345,8 @@ impl fmt::Debug for BearerAuth {
 fn eq(given: &[u8], secret: &[u8]) -> bool {
     let mut difference = given.len() ^ secret.len();
     for (index, byte) in given.iter().enumerate() {
-        let other = secret.get(index % secret.len().max(1)).copied().unwrap_or_default();
-        difference |= usize::from(byte ^ other);
+        let other = index.checked_rem(secret.len()).and_then(|place| secret.get(place));
+        difference |= usize::from(byte ^ other.copied().unwrap_or_default());
     }
     std::hint::black_box(difference) == 0
 }
@@ -376,6 +383,9 @@ mod tests {
         let late = Tickets::new(Duration::ZERO);
         let ticket = late.issue("a", 3).unwrap();
         assert_eq!(late.redeem(&ticket), None);
+        let lasting = Tickets::new(Duration::MAX);
+        let ticket = lasting.issue("a", 4).unwrap();
+        assert_eq!(lasting.redeem(&ticket), Some(4));
     }
 
     #[test]

@@ -4,6 +4,12 @@
 //! once for all streams, and only if there are any. A stream ends with its connection, so that
 //! its frames need no chunks around them.
 
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects)
+)]
+
 use std::time::Duration;
 
 use super::Core;
@@ -72,10 +78,10 @@ impl<'a> Event<'a> {
         }
         // Each of the three line ends of the format would end the field.
         let mut rest = self.data;
-        while let Some(end) = rest.find(['\r', '\n']) {
-            append_line(bytes, "data", &rest[..end]);
-            let skip = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
-            rest = &rest[end + skip..];
+        while let Some((line, after)) = rest.split_once(['\r', '\n']) {
+            append_line(bytes, "data", line);
+            let is_pair = rest.as_bytes().get(line.len()) == Some(&b'\r');
+            rest = after.strip_prefix('\n').filter(|_| is_pair).unwrap_or(after);
         }
         append_line(bytes, "data", rest);
         bytes.push(b'\n');
@@ -207,8 +213,8 @@ impl Core {
 
     /// Frames a message for event streams too, if there are any.
     pub(super) fn with_event_form(&self, framed: Framed, audience: &Audience) -> Framed {
-        let streams = audience.subscribers[Variant::EVENT_STREAM.index()];
-        if streams == 0 || framed.has(Variant::EVENT_STREAM) {
+        let streams = audience.subscribers.get(Variant::EVENT_STREAM.index());
+        if streams.is_none_or(|count| *count == 0) || framed.has(Variant::EVENT_STREAM) {
             return framed;
         }
         let form = frame_as_event(framed.form(Variant::PLAIN));

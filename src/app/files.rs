@@ -7,6 +7,12 @@
 //! piece that is not there holds the worker up for one read of the disk, 128 KiB at most, which is
 //! why there are no threads here.
 
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects)
+)]
+
 use std::{
     ffi::CString,
     fs::{File, Metadata},
@@ -254,7 +260,7 @@ impl Files {
         let mut response = dress(Response::new(status)).header("Accept-Ranges", "bytes");
         response = response.header("X-Content-Type-Options", "nosniff");
         if status == Status::PARTIAL_CONTENT {
-            let last = first + count - 1;
+            let last = first.saturating_add(count).saturating_sub(1);
             let range = format!("bytes {first}-{last}/{length}");
             response = response.header("Content-Range", range);
         }
@@ -311,19 +317,20 @@ impl BodySource for Pieces {
             return Ok(());
         }
         let start = piece.len();
-        piece.resize(start + count, 0);
-        let mut read = self.file.read_at(&mut piece[start..], self.at);
+        piece.resize(start.saturating_add(count), 0);
+        let room = piece.get_mut(start..).unwrap_or_default();
+        let mut read = self.file.read_at(room, self.at);
         while read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
-            read = self.file.read_at(&mut piece[start..], self.at);
+            read = self.file.read_at(room, self.at);
         }
-        piece.truncate(start + *read.as_ref().unwrap_or(&0));
+        piece.truncate(start.saturating_add(*read.as_ref().unwrap_or(&0)));
         let read = read?;
         if read == 0 {
             // Somebody has cut it off.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.at += read as u64;
-        self.remaining -= read as u64;
+        self.at = self.at.saturating_add(read as u64);
+        self.remaining = self.remaining.saturating_sub(read as u64);
         Ok(())
     }
 }

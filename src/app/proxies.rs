@@ -1,5 +1,11 @@
 //! [`Proxies`]: whom to believe what they say of the client's address.
 
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects)
+)]
+
 use std::net::{IpAddr, SocketAddr};
 
 use super::Request;

@@ -1,5 +1,11 @@
 //! [`Request`]: what a handler sees of a request.
 
+// Bytes of peers end in a result.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects)
+)]
+
 use std::{borrow::Cow, net::SocketAddr};
 
 use super::{Proxies, Remote};

@@ -77,8 +77,8 @@ fn site_of<'s>(sites: &'s [Site], hosts: &[String], head: &RequestHead<'_>) -> &
 fn site_of_host<'s>(sites: &'s [Site], hosts: &[String], head: &RequestHead<'_>) -> &'s Site {
     // Without the port. The name is checked; an IPv6 address has its brackets.
     let host = head.host().unwrap_or_default();
-    let name = match host.rfind(':') {
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
         _ => host,
     };
     let found = hosts.iter().position(|host| host.eq_ignore_ascii_case(name));

@@ -361,18 +361,20 @@ mod tests {
 
     fn operation() -> impl Strategy<Value = Operation> {
         prop_oneof![
-            (0..100_000_usize).prop_map(Operation::Append),
+            (0..if cfg!(miri) { 4000_usize } else { 100_000 }).prop_map(Operation::Append),
             (0..50_usize, 0..60_usize).prop_map(|(len, skip)| Operation::Share(len, skip)),
             (0..50_usize, 0..60_usize, 0..60_usize)
                 .prop_map(|(len, start, end)| Operation::ShareRange(len, start, end)),
             (0..9000_usize, 0..50_usize).prop_map(|(own, shared)| Operation::Move(own, shared)),
-            (0..200_000_usize).prop_map(Operation::Advance),
+            (0..if cfg!(miri) { 8000_usize } else { 200_000 }).prop_map(Operation::Advance),
         ]
     }
 
     proptest! {
         #[test]
-        fn behaves_like_a_queue_of_bytes(operations in prop::collection::vec(operation(), 1..40)) {
+        fn behaves_like_a_queue_of_bytes(
+            operations in prop::collection::vec(operation(), 1..if cfg!(miri) { 6 } else { 40 }),
+        ) {
             let mut outbox = Outbox::default();
             let mut model: Vec<u8> = Vec::new();
             let mut next = 0_u8;

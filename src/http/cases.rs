@@ -50,11 +50,12 @@ fn every_case_comes_to_what_it_must() {
         .chain(long)
         .collect();
     assert!(cases.len() >= 120, "{}", cases.len());
-    for (case, expected) in cases {
+    let (case_step, cut_step) = if cfg!(miri) { (7, 13) } else { (1, 1) };
+    for (case, expected) in cases.into_iter().step_by(case_step) {
         let bytes = latin1(&case);
         assert_eq!(transcript([&bytes[..]], &limits), expected, "{case:?}");
         assert_eq!(transcript(bytes.chunks(1), &limits), expected, "{case:?} byte by byte");
-        for cut in 0..bytes.len() {
+        for cut in (0..bytes.len()).step_by(cut_step) {
             let pieces = [&bytes[..cut], &bytes[cut..]];
             assert_eq!(transcript(pieces, &limits), expected, "{case:?} cut at {cut}");
         }

@@ -71,21 +71,21 @@ impl ChunkDecoder {
         limits: &Limits,
     ) -> Result<(usize, Piece<'a>), Error> {
         let mut trailers = self.is_in_trailers().then_some(input);
-        for (index, byte) in input.iter().enumerate() {
+        let mut rest = input;
+        while let [byte, after @ ..] = rest {
             if self.phase == Phase::Data {
-                let data = self.data(&input[index..]);
-                return Ok((index + data.len(), Piece::Data(data)));
+                let (data, after) = self.data(rest);
+                return Ok((before(input, after).len(), Piece::Data(data)));
             }
             self.phase = self.step(*byte, limits)?;
-            let done = index + 1;
             if trailers.is_none() && self.phase == Phase::TrailerStart {
-                trailers = Some(&input[done..]);
+                trailers = Some(after);
             }
             if self.phase == Phase::Done {
-                let after = input.len() - done;
-                let trailers = trailers.unwrap_or_default();
-                return Ok((done, Piece::End(&trailers[..trailers.len() - after])));
+                let trailers = before(trailers.unwrap_or_default(), after);
+                return Ok((before(input, after).len(), Piece::End(trailers)));
             }
+            rest = after;
         }
         let trailers = trailers.filter(|trailers| !trailers.is_empty());
         Ok((input.len(), trailers.map_or(Piece::More, Piece::Trailers)))
@@ -102,13 +102,15 @@ impl ChunkDecoder {
         )
     }
 
-    fn data<'a>(&mut self, input: &'a [u8]) -> &'a [u8] {
-        let length = usize::try_from(self.remaining).map_or(input.len(), |r| r.min(input.len()));
-        self.remaining -= length as u64;
+    /// What `input` has of the chunk's data, and what follows.
+    fn data<'a>(&mut self, input: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let length = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        let (data, after) = input.split_at_checked(length).unwrap_or((input, &[]));
+        self.remaining = self.remaining.saturating_sub(data.len() as u64);
         if self.remaining == 0 {
             self.phase = Phase::DataReturn;
         }
-        &input[..length]
+        (data, after)
     }
 
     /// The phase after this byte of what surrounds the data.
@@ -144,17 +146,16 @@ impl ChunkDecoder {
     }
 
     fn size(&mut self, byte: u8, limits: &Limits) -> Result<Phase, Error> {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            _ if self.line_bytes == 0 => return Err(Error::ChunkSize),
-            b'\r' => return Ok(Phase::LineFeed),
-            b';' | b' ' | b'\t' => return self.extension(byte, limits),
-            b'\n' => return Err(Error::ChunkLine),
-            _ => return Err(Error::ChunkSize),
+        let Some(digit) = char::from(byte).to_digit(16) else {
+            return match byte {
+                _ if self.line_bytes == 0 => Err(Error::ChunkSize),
+                b'\r' => Ok(Phase::LineFeed),
+                b';' | b' ' | b'\t' => self.extension(byte, limits),
+                b'\n' => Err(Error::ChunkLine),
+                _ => Err(Error::ChunkSize),
+            };
         };
-        self.line_bytes += 1;
+        self.line_bytes = self.line_bytes.saturating_add(1);
         // More digits would overflow, or be zeros without a purpose.
         if self.line_bytes > MAX_SIZE_DIGITS {
             return Err(Error::ChunkSize);
@@ -189,7 +190,7 @@ impl ChunkDecoder {
             (_, b' ' | b'\t') => Phase::BeforeExtension,
             _ => return Err(Error::ChunkLine),
         };
-        self.line_bytes += 1;
+        self.line_bytes = self.line_bytes.saturating_add(1);
         if self.line_bytes > limits.max_chunk_line_bytes {
             return Err(Error::ChunkLineTooLong);
         }
@@ -202,7 +203,8 @@ impl ChunkDecoder {
             (self.overhead, self.line_bytes) = (0, 0);
             return Ok(Phase::TrailerStart);
         }
-        self.body_bytes += self.remaining;
+        // Not more than the limit: the size was added to it, digit by digit.
+        self.body_bytes = self.body_bytes.saturating_add(self.remaining);
         let missing = MIN_CHUNK_COST.saturating_sub(self.remaining.try_into().unwrap_or(u32::MAX));
         self.charge(missing, limits)?;
         Ok(Phase::Data)
@@ -227,12 +229,12 @@ impl ChunkDecoder {
             (Phase::TrailerValue, b'\r') => Phase::TrailerLineFeed,
             (Phase::TrailerValue, byte) if is_field_value_byte(byte) => Phase::TrailerValue,
             (Phase::TrailerLineFeed, b'\n') => {
-                self.line_bytes += 1;
+                self.line_bytes = self.line_bytes.saturating_add(1);
                 Phase::TrailerStart
             }
             _ => return Err(Error::Trailer),
         };
-        self.overhead += 1;
+        self.overhead = self.overhead.saturating_add(1);
         if self.overhead > limits.max_trailer_bytes {
             return Err(Error::TrailerTooLong);
         }
@@ -241,6 +243,11 @@ impl ChunkDecoder {
         }
         Ok(phase)
     }
+}
+
+/// What stands before `rest`, which is the end of `bytes`.
+fn before<'a>(bytes: &'a [u8], rest: &[u8]) -> &'a [u8] {
+    bytes.get(..bytes.len().saturating_sub(rest.len())).unwrap_or_default()
 }
 
 /// Digits of a chunk size, leading zeros among them: as many as fit into 64 bits.

@@ -55,7 +55,7 @@ impl HeaderSlots {
     pub(super) fn note(&mut self, bytes: &[u8], headers: &[httparse::Header<'_>]) {
         let place_of = |part: &[u8]| {
             let start = part.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
-            start..start + part.len()
+            start..start.saturating_add(part.len())
         };
         self.0.clear();
         self.0.extend(headers.iter().map(|header| FieldPlace {

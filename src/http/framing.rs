@@ -129,7 +129,7 @@ fn content_length(value: &[u8], max: u64) -> Result<BodyLength, Error> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Error::ContentLength);
     }
-    let add = |length: u64, digit: &u8| length.checked_mul(10)?.checked_add((digit - b'0').into());
+    let add = |length: u64, digit: &u8| length.checked_mul(10)?.checked_add((digit & 0xf).into());
     match value.iter().try_fold(0, add) {
         Some(0) => Ok(BodyLength::None),
         Some(length) if length <= max => Ok(BodyLength::Known(length)),

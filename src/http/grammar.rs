@@ -109,7 +109,7 @@ fn word_of_nothing() -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 4096 }))]
 
     #[test]
     fn the_decoder_accepts_what_the_grammar_does(bytes in head()) {

@@ -64,7 +64,7 @@ impl<'b> RequestHead<'b> {
         // Methods are tokens: if there is anything beyond ASCII, it is in the target.
         let text = simd::from_utf8(before_version).map_err(|_| Error::Target)?;
         let method = text.get(..lines.method_end).unwrap_or_default();
-        let target = text.get(lines.method_end + 1..).unwrap_or_default();
+        let target = text.get(lines.method_end.saturating_add(1)..).unwrap_or_default();
         Self::of_parts(bytes, (method, target, lines.version), slots.fields(bytes), limits)
     }
 
@@ -93,7 +93,8 @@ impl<'b> RequestHead<'b> {
         let mut headers = [const { MaybeUninit::uninit() }; HeaderSlots::CAPACITY];
         let most = limits.max_field_count.min(HeaderSlots::CAPACITY);
         let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(bytes, &mut headers[..most]) {
+        let headers = headers.get_mut(..most).unwrap_or_default();
+        match request.parse_with_uninit_headers(bytes, headers) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Ok(_) => return Err(Error::RequestLine),
             Err(error) => return Err(fault(error, bytes)),

@@ -45,16 +45,17 @@ impl HeadLines {
 
             let (mut feeds, mut delimiters) = (bits.line_feeds & within, bits.delimiters & within);
             while feeds != 0 {
-                let end = base + feeds.trailing_zeros() as usize - 1;
+                // Where its CR is: there is one.
+                let end = place(base, feeds).wrapping_sub(1);
                 let first = delimiter.take().unwrap_or_else(|| place(base, delimiters));
                 delimiters &= !through_lowest(feeds);
-                feeds &= feeds - 1;
+                feeds &= feeds.wrapping_sub(1);
                 match request_line {
                     None => request_line = Some(request_line_of(bytes, first, end, limits)?),
-                    Some(line) if start == end => return Some(Self { length: end + 2, ..line }),
+                    Some(line) if start == end => return Some(Self { length: after(end), ..line }),
                     Some(_) => slots.push(field_of(bytes, start, first, end)?, limits)?,
                 }
-                start = end + 2;
+                start = after(end);
             }
             if delimiter.is_none() && delimiters != 0 {
                 delimiter = Some(place(base, delimiters));
@@ -73,8 +74,8 @@ fn request_line_of(bytes: &[u8], first: usize, end: usize, limits: &Limits) -> O
     };
     let is_sound = line.get(first) == Some(&b' ')
         && (1..=MAX_METHOD_BYTES).contains(&first)
-        && first + 1 < before.len()
-        && end + 1 < limits.max_target_bytes + AROUND_TARGET_BYTES;
+        && first.saturating_add(1) < before.len()
+        && end.saturating_add(1) < limits.max_target_bytes.saturating_add(AROUND_TARGET_BYTES);
     is_sound.then_some(HeadLines {
         method_end: first,
         target_end: before.len(),
@@ -90,13 +91,14 @@ fn field_of(bytes: &[u8], start: usize, first: usize, end: usize) -> Option<Fiel
         return None;
     }
     let is_space = |place: usize| matches!(bytes.get(place), Some(b' ' | b'\t'));
-    let (mut from, mut to) = (first + 1, end);
+    // Places in the input: nothing wraps.
+    let (mut from, mut to) = (first.wrapping_add(1), end);
     // The CR stops this.
     while is_space(from) {
-        from += 1;
+        from = from.wrapping_add(1);
     }
-    while to > from && is_space(to - 1) {
-        to -= 1;
+    while to > from && is_space(to.wrapping_sub(1)) {
+        to = to.wrapping_sub(1);
     }
     Some(FieldPlace { name: start..first, value: from..to })
 }
@@ -118,7 +120,13 @@ fn block_at(bytes: &[u8], base: usize) -> HeadBits {
 
 /// The place of the lowest bit.
 fn place(base: usize, bits: u64) -> usize {
-    base + bits.trailing_zeros() as usize
+    // In the input, or at its end: nothing wraps.
+    base.wrapping_add(bits.trailing_zeros() as usize)
+}
+
+/// What is behind the line end that begins here.
+fn after(end: usize) -> usize {
+    end.wrapping_add(2)
 }
 
 /// All bits up to the lowest that is set, and that; all if none is.

@@ -92,10 +92,10 @@ impl Multipart {
         mut sink: impl FnMut(Part<'_>),
     ) -> Result<(), MultipartError> {
         self.kept.extend_from_slice(bytes);
-        let mut done = 0;
+        let mut done = 0_usize;
         let result = loop {
             match self.step(done, &mut sink) {
-                Ok(Some(taken)) => done += taken,
+                Ok(Some(taken)) => done = done.saturating_add(taken),
                 Ok(None) => break Ok(()),
                 Err(error) => {
                     self.state = State::Failed(error);
@@ -128,7 +128,7 @@ impl Multipart {
         sink: &mut impl FnMut(Part<'_>),
     ) -> Result<Option<usize>, MultipartError> {
         let Self { delimiter, kept, state, part_count } = self;
-        let rest = &kept[start..];
+        let rest = kept.get(start..).unwrap_or_default();
         match *state {
             State::Start => {
                 let is_delimiter = rest.iter().zip(&*delimiter).all(|(a, b)| a == b);
@@ -151,29 +151,32 @@ impl Multipart {
                 Ok(Some(2))
             }
             State::Head => {
-                let window = &rest[..rest.len().min(MAX_HEAD_BYTES)];
+                let window = rest.get(..MAX_HEAD_BYTES).unwrap_or(rest);
                 let Some(end) = window.windows(4).position(|four| four == b"\r\n\r\n") else {
                     let is_full = window.len() == MAX_HEAD_BYTES;
                     return if is_full { Err(MultipartError::HeadTooLong) } else { Ok(None) };
                 };
-                *part_count += 1;
+                *part_count = part_count.saturating_add(1);
                 if *part_count > MAX_PARTS {
                     return Err(MultipartError::TooManyParts);
                 }
-                sink(Part::Begin(head(&rest[..end + 4])?));
+                let length = end.saturating_add(4);
+                sink(Part::Begin(head(rest.get(..length).unwrap_or_default())?));
                 *state = State::Data;
-                Ok(Some(end + 4))
+                Ok(Some(length))
             }
             State::Data => {
                 let found = find(rest, delimiter);
-                let end = found.unwrap_or((rest.len() + 1).saturating_sub(delimiter.len()));
-                if end > 0 {
-                    sink(Part::Data(&rest[..end]));
+                // Without a whole delimiter: its beginning may stand at the end.
+                let sure = rest.len().saturating_add(1).saturating_sub(delimiter.len());
+                let end = found.unwrap_or(sure);
+                if let Some(data) = rest.get(..end).filter(|data| !data.is_empty()) {
+                    sink(Part::Data(data));
                 }
                 if found.is_some() {
                     sink(Part::End);
                     *state = State::Delimiter;
-                    return Ok(Some(end + delimiter.len()));
+                    return Ok(Some(end.saturating_add(delimiter.len())));
                 }
                 Ok(Some(end).filter(|end| *end > 0))
             }
@@ -186,13 +189,14 @@ impl Multipart {
 
 /// Where the delimiter is. Its first byte is rare in most data.
 fn find(bytes: &[u8], delimiter: &[u8]) -> Option<usize> {
-    let mut start = 0;
+    let mut rest = bytes;
     loop {
-        start += bytes.get(start..)?.iter().position(|byte| *byte == b'\r')?;
-        if bytes[start..].starts_with(delimiter) {
-            return Some(start);
+        let start = rest.iter().position(|byte| *byte == b'\r')?;
+        rest = rest.get(start..)?;
+        if rest.starts_with(delimiter) {
+            return bytes.len().checked_sub(rest.len());
         }
-        start += 1;
+        rest = rest.get(1..)?;
     }
 }
 
@@ -240,11 +244,12 @@ fn parameter(parameters: &str, wanted: &str) -> Option<String> {
             Some(quoted) => unquote(quoted)?,
             None => {
                 let end = after.find(';').unwrap_or(after.len());
-                let value = after[..end].trim();
+                let (value, after) = after.split_at_checked(end)?;
+                let value = value.trim();
                 if !is_token(value.as_bytes()) {
                     return None;
                 }
-                (value.to_owned(), &after[end..])
+                (value.to_owned(), after)
             }
         };
         if name.trim().eq_ignore_ascii_case(wanted) {
@@ -258,12 +263,12 @@ fn parameter(parameters: &str, wanted: &str) -> Option<String> {
 /// the application; others as `\"`.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
-    let mut characters = text.char_indices();
-    while let Some((index, character)) = characters.next() {
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
         match character {
-            '"' => return Some((value, &text[index + 1..])),
-            '\\' if text[index + 1..].starts_with(['"', '\\']) => {
-                value.push(characters.next()?.1);
+            '"' => return Some((value, characters.as_str())),
+            '\\' if characters.as_str().starts_with(['"', '\\']) => {
+                value.push(characters.next()?);
             }
             _ => value.push(character),
         }
@@ -378,7 +383,7 @@ mod tests {
             (format!("--x-y\r\nX: {}", "y".repeat(5000)), HeadTooLong),
             (format!("--x-y\r\n{A}\r\n").repeat(1001), TooManyParts),
         ];
-        for (body, error) in cases {
+        for (body, error) in cases.into_iter().filter(|(body, _)| !cfg!(miri) || body.len() < 500) {
             assert_eq!(whole_and_cut(&body), Err(error), "{body:.60?}");
         }
     }

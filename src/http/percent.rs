@@ -46,12 +46,7 @@ fn decode_bytes(bytes: &[u8], plus_is_space: bool) -> Result<String, PercentErro
 }
 
 fn hex(byte: Option<&u8>) -> Option<u8> {
-    match byte? {
-        digit @ b'0'..=b'9' => Some(digit - b'0'),
-        digit @ b'a'..=b'f' => Some(digit - b'a' + 10),
-        digit @ b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    u8::try_from(char::from(*byte?).to_digit(16)?).ok()
 }
 
 /// Why text cannot be decoded.

@@ -46,14 +46,15 @@ impl ProxyHeader {
 
 /// Version 1: a line of text.
 fn line(bytes: &[u8]) -> Result<Option<ProxyHeader>, NotProxyHeader> {
-    let window = &bytes[..bytes.len().min(MAX_LINE_BYTES)];
+    let window = bytes.get(..MAX_LINE_BYTES).unwrap_or(bytes);
     let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
         return if window.len() < MAX_LINE_BYTES { Ok(None) } else { Err(NotProxyHeader) };
     };
-    let text = std::str::from_utf8(&window[..end]).ok().and_then(|text| text.strip_suffix('\r'));
-    let mut words = text.ok_or(NotProxyHeader)?.split(' ').skip(1);
+    let text = window.get(..end).and_then(|line| std::str::from_utf8(line).ok());
+    let text = text.and_then(|text| text.strip_suffix('\r')).ok_or(NotProxyHeader)?;
+    let mut words = text.split(' ').skip(1);
     let family = words.next();
-    let length = end + 1;
+    let length = end.saturating_add(1);
     if family == Some("UNKNOWN") {
         return Ok(Some(ProxyHeader { source: None, length }));
     }
@@ -84,19 +85,21 @@ fn port(word: Option<&str>) -> Option<u16> {
 
 /// Version 2: sixteen bytes, and addresses behind them.
 fn block(bytes: &[u8]) -> Result<Option<ProxyHeader>, NotProxyHeader> {
-    let Some(head) = bytes.get(12..16) else { return Ok(None) };
-    let body_bytes = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    let Some(&[command, family, high, low]) = bytes.get(12..).and_then(<[u8]>::first_chunk) else {
+        return Ok(None);
+    };
+    let body_bytes = usize::from(u16::from_be_bytes([high, low]));
     if body_bytes > MAX_BODY_BYTES {
         return Err(NotProxyHeader);
     }
-    let is_local = match head[0] {
+    let is_local = match command {
         0x20 => true,
         0x21 => false,
         _ => return Err(NotProxyHeader),
     };
-    let length = 16 + body_bytes;
+    let length = body_bytes.saturating_add(16);
     let Some(body) = bytes.get(16..length) else { return Ok(None) };
-    let source = match head[1] {
+    let source = match family {
         // TCP over IPv4: two addresses, two ports.
         0x11 => {
             let body: &[u8; 12] = body.first_chunk().ok_or(NotProxyHeader)?;

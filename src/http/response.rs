@@ -158,11 +158,13 @@ impl<'o> ResponseWriter<'o> {
             return Err(ResponseError::FieldValue);
         }
         let mut names_upgrade = false;
-        let mut most = AROUND_FIELDS_BYTES + content_type.map_or(0, <[u8]>::len) + body.len();
+        let type_length = content_type.map_or(0, <[u8]>::len);
+        // It is only the room to begin with: it may wrap.
+        let mut most = AROUND_FIELDS_BYTES.wrapping_add(type_length).wrapping_add(body.len());
         for (name, value) in fields.clone() {
             check_field(status, name, value)?;
             names_upgrade |= name.eq_ignore_ascii_case("upgrade");
-            most += name.len() + value.len() + 4;
+            most = most.wrapping_add(name.len()).wrapping_add(value.len()).wrapping_add(4);
         }
         let connection = self.connection_line(status, names_upgrade).unwrap_or_default();
         let date = self.date.line();
@@ -231,7 +233,7 @@ fn append_decimal(out: &mut Vec<u8>, number: u64) {
     if number >= 10 {
         append_decimal(out, number / 10);
     }
-    out.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
+    out.push(b'0' | u8::try_from(number % 10).unwrap_or_default());
 }
 
 /// How long a body is that does not stand ready.
@@ -264,14 +266,17 @@ impl Coding {
             return;
         }
         let mut line = *b"0000000000000000\r\n";
-        let mut start = line.len() - 2;
         let mut rest = piece.len();
-        while rest > 0 {
-            start -= 1;
-            line[start] = b"0123456789abcdef"[rest % 16];
+        let mut places = line.iter_mut().rev().skip(2);
+        for digit in places.by_ref() {
+            *digit = b"0123456789abcdef".get(rest % 16).copied().unwrap_or_default();
             rest /= 16;
+            if rest == 0 {
+                break;
+            }
         }
-        outbox.append_two(&line[start..], piece);
+        let unused = places.len();
+        outbox.append_two(line.get(unused..).unwrap_or_default(), piece);
         outbox.append(b"\r\n");
     }
 
@@ -308,7 +313,7 @@ fn uncommon_status_line(status: Status) -> [u8; 15] {
 }
 
 fn digit(number: usize) -> u8 {
-    b'0' + u8::try_from(number).unwrap_or_default()
+    b'0' | u8::try_from(number).unwrap_or_default()
 }
 
 /// At least as many bytes as the lines that the writer writes itself.

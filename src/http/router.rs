@@ -185,6 +185,7 @@ impl<T> Router<T> {
 }
 
 impl<T> Node<T> {
+    #[expect(clippy::indexing_slicing, reason = "it was found there, or has just been put there")]
     fn literal(&mut self, segment: &str) -> &mut Self {
         let place = self.literals.binary_search_by(|(text, _)| order(text, segment));
         let index = place.unwrap_or_else(|index| {
@@ -228,7 +229,7 @@ impl<T> Endpoint<T> {
         let head = || of("GET").filter(|_| search.method == "HEAD");
         let route = of(search.method).or_else(head).map(|(_, route)| route).or(self.any.as_ref());
         if route.is_some() && search.skip > 0 {
-            search.skip -= 1;
+            search.skip = search.skip.saturating_sub(1);
             return None;
         }
         if route.is_none() {
@@ -255,8 +256,9 @@ struct Search<'m, 'r> {
 
 /// The first segment of a path without its first slash, and what follows, if anything does.
 fn split_segment(rest: &str) -> (&str, Option<&str>) {
-    match rest.bytes().position(|byte| byte == b'/') {
-        Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
+    let slash = rest.bytes().position(|byte| byte == b'/');
+    match slash.and_then(|slash| rest.split_at_checked(slash)) {
+        Some((segment, after)) => (segment, after.get(1..)),
         None => (rest, None),
     }
 }
@@ -303,9 +305,10 @@ fn check_pattern(pattern: &str) -> Result<Box<[Parameter]>, RouteError> {
     }
     let mut parameters: Vec<Parameter> = Vec::new();
     let mut segments = rest.split('/').peekable();
-    let mut count = 0;
+    let mut count = 0_usize;
     while let Some(segment) = segments.next() {
-        count += 1;
+        let place = count;
+        count = count.saturating_add(1);
         let name = match segment.strip_prefix(':') {
             Some("") => return Err(RouteError::EmptyName(pattern.to_owned())),
             Some(name) => name,
@@ -326,7 +329,7 @@ fn check_pattern(pattern: &str) -> Result<Box<[Parameter]>, RouteError> {
         if parameters.iter().any(|known| *known.name == *name) {
             return Err(RouteError::RepeatedName(pattern.to_owned()));
         }
-        parameters.push(Parameter { name: name.into(), segment: count - 1 });
+        parameters.push(Parameter { name: name.into(), segment: place });
     }
     if parameters.len() > MAX_PARAMETERS || count > MAX_SEGMENTS {
         return Err(RouteError::TooLong(pattern.to_owned()));

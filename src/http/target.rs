@@ -45,8 +45,9 @@ impl<'b> Target<'b> {
     }
 
     fn split(raw: &'b str, authority: Option<&'b str>, rest: &'b str) -> Self {
-        let (path, query) = match rest.bytes().position(|byte| byte == b'?') {
-            Some(mark) => (&rest[..mark], Some(&rest[mark + 1..])),
+        let mark = rest.bytes().position(|byte| byte == b'?');
+        let (path, query) = match mark.and_then(|mark| rest.split_at_checked(mark)) {
+            Some((path, query)) => (path, query.get(1..)),
             None => (rest, None),
         };
         // RFC 9110 §4.2.3: an empty path is the path "/".
@@ -81,10 +82,7 @@ impl<'b> Target<'b> {
 /// Whether this is `uri-host [ ":" port ]` with a host (RFC 9110 §4.2.1 demands one).
 pub(crate) fn is_host(value: &[u8]) -> bool {
     // Most names have nothing special: their end is that of the first pass.
-    let mut name = 0;
-    while value.get(name).is_some_and(|byte| is_name_byte(*byte)) {
-        name += 1;
-    }
+    let name = value.iter().position(|byte| !is_name_byte(*byte)).unwrap_or(value.len());
     match value.get(name..) {
         Some([]) if name > 0 => true,
         Some([b':', port @ ..]) if name > 0 => is_port(port),
@@ -98,7 +96,8 @@ fn is_port(port: &[u8]) -> bool {
         return port.iter().all(u8::is_ascii_digit);
     }
     let add = |number: u32, byte: &u8| {
-        let number = number * 10 + u32::from(byte.wrapping_sub(b'0'));
+        let digit = byte.wrapping_sub(b'0').into();
+        let number = number.saturating_mul(10).saturating_add(digit);
         (byte.is_ascii_digit() && number <= 0xffff).then_some(number)
     };
     port.iter().try_fold(0, add).is_some()
@@ -120,15 +119,20 @@ fn is_ip_literal(literal: &str) -> bool {
 #[cold]
 fn is_special_host(value: &[u8]) -> bool {
     if let Some(rest) = value.strip_prefix(b"[") {
-        let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-        let (literal, after) = (&rest[..end], &rest[end + 1..]);
+        let end = rest.iter().position(|byte| *byte == b']');
+        let Some((literal, [_, after @ ..])) = end.and_then(|end| rest.split_at_checked(end))
+        else {
+            return false;
+        };
         return std::str::from_utf8(literal).is_ok_and(is_ip_literal)
             && (after.is_empty() || after.strip_prefix(b":").is_some_and(is_port));
     }
     let colon = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
     let (name, after) = value.split_at(colon);
     let is_sound = |byte: &u8| *byte == b'%' || is_name_byte(*byte);
-    let is_escape = |rest: &[u8]| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit);
+    let is_escape = |rest: &[u8]| {
+        rest.first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
     !name.is_empty()
         && name.iter().all(is_sound)
         && name.split(|byte| *byte == b'%').skip(1).all(is_escape)
@@ -137,9 +141,10 @@ fn is_special_host(value: &[u8]) -> bool {
 
 // RFC 3986 §2.2, §2.3: unreserved and sub-delims.
 fn is_name_byte(byte: u8) -> bool {
-    NAME[usize::from(byte)]
+    NAME.get(usize::from(byte)) == Some(&true)
 }
 
+#[expect(clippy::indexing_slicing, reason = "the compiler does it")]
 const NAME: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0_u8;

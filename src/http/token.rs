@@ -9,7 +9,7 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 
 /// Whether this byte may stand in a token.
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+    TOKEN.get(usize::from(byte)) == Some(&true)
 }
 
 /// Whether these bytes may be sent as a field value: without CR, LF, NUL and other controls, and
@@ -39,6 +39,7 @@ pub(super) fn is_field_value_byte(byte: u8) -> bool {
     (byte >= b' ') & (byte != 0x7f) | (byte == b'\t')
 }
 
+#[expect(clippy::indexing_slicing, reason = "the compiler does it")]
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0_u8;

@@ -54,10 +54,11 @@ impl<'a> Trailers<'a> {
 
 fn field(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
-    let name = std::str::from_utf8(&line[..colon]).ok()?;
+    let (name, [_, value @ ..]) = line.split_at_checked(colon)? else { return None };
+    let name = std::str::from_utf8(name).ok()?;
     let is_forbidden = FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden));
     // The CR of the line end goes with the white space.
-    (!is_forbidden).then(|| (name, line[colon + 1..].trim_ascii()))
+    (!is_forbidden).then(|| (name, value.trim_ascii()))
 }
 
 /// RFC 9110 §6.5.1: fields for "framing, routing, authentication, request modifiers, response

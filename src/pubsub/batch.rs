@@ -83,13 +83,15 @@ pub struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     fn new(buffers: &'a [Shared], span: Span) -> Self {
-        Self { buffer: &buffers[span.buffer as usize], start: span.start, end: span.end }
+        #[expect(clippy::indexing_slicing, reason = "spans are made together with their buffers")]
+        let buffer = &buffers[span.buffer as usize];
+        Self { buffer, start: span.start, end: span.end }
     }
 
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
-        &self.buffer[self.start..self.end]
+        self.buffer.get(self.range()).unwrap_or_default()
     }
 
     /// The buffer that has the bytes.
@@ -107,7 +109,7 @@ impl<'a> Segment<'a> {
     /// The buffer, if it has nothing else.
     #[must_use]
     pub fn whole(&self) -> Option<&'a Shared> {
-        (self.end - self.start == self.buffer.len()).then_some(self.buffer)
+        (self.range() == (0..self.buffer.len())).then_some(self.buffer)
     }
 }
 
@@ -140,18 +142,20 @@ impl Coalesced {
     /// Holds these messages from now on, in this variant.
     pub(super) fn build(&mut self, turn: &[Pending], indices: &[u32], variant: Variant) {
         self.clear();
+        #[expect(clippy::indexing_slicing, reason = "indices are of messages of this turn")]
         let form = |index: u32| turn[index as usize].framed.form(variant);
         let is_small = |index: &u32| form(*index).len() < COALESCE_BELOW;
         for run in indices.chunk_by(|a, b| is_small(a) && is_small(b)) {
             let buffer = index32(self.buffers.len());
-            let mut end = 0;
+            // Lengths of what is in memory: no sum of them wraps.
+            let mut end = 0_usize;
             for &message in run {
                 let start = end;
-                end += form(message).len();
+                end = start.wrapping_add(form(message).len());
                 self.messages.push(Placed { message, span: Span { buffer, start, end } });
             }
             self.segments.push(Span { buffer, start: 0, end });
-            self.len += end;
+            self.len = self.len.wrapping_add(end);
             if let &[alone] = run {
                 self.buffers.push(form(alone).clone());
                 continue;
@@ -203,10 +207,10 @@ impl Selection {
     ) -> Batch<'a> {
         self.messages.clear();
         self.segments.clear();
-        let mut len = 0;
+        let mut len = 0_usize;
         for &placed in all.messages.iter().filter(|placed| for_whom.gets(turn, placed.message)) {
             let span = placed.span;
-            len += span.end - span.start;
+            len = len.saturating_add(span.end.saturating_sub(span.start));
             self.messages.push(placed);
             match self.segments.last_mut() {
                 Some(last) if last.buffer == span.buffer && last.end == span.start => {
@@ -215,7 +219,7 @@ impl Selection {
                 _ => self.segments.push(span),
             }
         }
-        if self.segments.len() > all.buffers.len() + MAX_CUTS {
+        if self.segments.len() > all.buffers.len().saturating_add(MAX_CUTS) {
             self.indices.clear();
             self.indices.extend(self.messages.iter().map(|placed| placed.message));
             self.own.build(turn, &self.indices, for_whom.variant);
@@ -251,7 +255,8 @@ pub(super) struct Individual {
 
 impl Individual {
     fn gets(self, turn: &[Pending], message: u32) -> bool {
-        message >= self.mark && turn[message as usize].sender != Some(self.subscriber)
+        let is_own = |message: &Pending| message.sender == Some(self.subscriber);
+        message >= self.mark && !turn.get(message as usize).is_some_and(is_own)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Batch, Deliveries, NONE, Sink, SubscriberId, TopicId, Variant,
     batch::{Coalesced, Individual, Selection},
     index32,
-    subscriber::Subscribers,
+    subscriber::{Subscriber, Subscribers},
     topic::{Member, Topics},
     turn::Turn,
 };
@@ -64,7 +64,9 @@ impl Fanout {
         sink: &mut impl Sink,
     ) -> Deliveries {
         let mut deliveries = Deliveries::default();
-        self.deliver_alone(id, topics, subscribers, turn, &mut deliveries.to(sink));
+        let Self { indices, selection, .. } = self;
+        let batch = alone(id, topics, subscribers, turn, indices, selection);
+        deliveries.to(sink).deliver(subscribers[id].owner, &batch);
         self.selection.clear();
         deliveries
     }
@@ -86,18 +88,20 @@ impl Fanout {
         self.positions.sort_unstable();
         self.indices.clear();
         turn.collect(topic.first_pending, &mut self.indices);
-        for variant in Variant::ALL {
-            if topic.variants[variant.index()] == 0 {
+        for (variant, count) in Variant::ALL.into_iter().zip(topic.variants) {
+            if count == 0 {
                 continue;
             }
             self.set.build(&turn.messages, &self.indices, variant);
             let batch = self.set.batch();
-            let mut start = 0;
+            let (mut rest, mut first) = (&topic.members[..], 0);
             for &position in &self.positions {
-                let position = position as usize;
-                out.deliver_members(&topic.members[start..position], variant, &batch);
-                start = position + 1;
-                let member = topic.members[position];
+                let ahead = position.saturating_sub(first) as usize;
+                let Some((before, [member, after @ ..])) = rest.split_at_checked(ahead) else {
+                    break;
+                };
+                out.deliver_members(before, variant, &batch);
+                (rest, first) = (after, position.saturating_add(1));
                 if member.variant == variant {
                     let mark = subscribers[member.subscriber].mark;
                     let individual = Individual { subscriber: member.subscriber, variant, mark };
@@ -105,7 +109,7 @@ impl Fanout {
                     out.deliver(member.owner, &batch);
                 }
             }
-            out.deliver_members(&topic.members[start..], variant, &batch);
+            out.deliver_members(rest, variant, &batch);
         }
     }
 
@@ -117,67 +121,68 @@ impl Fanout {
         turn: &Turn,
         out: &mut Counted<'_, impl Sink>,
     ) {
-        self.grouping.group(topics, subscribers, turn);
-        let mut start = 0;
-        for index in 0..self.grouping.sets.len() {
-            let end = start + self.grouping.sets[index].count as usize;
-            if start == end {
+        let Self { grouping, indices, set: all, selection, .. } = self;
+        grouping.group(topics, subscribers, turn);
+        let mut rest = &grouping.grouped[..];
+        for (index, set) in grouping.sets.iter().enumerate() {
+            let Some((recipients, others)) = rest.split_at_checked(set.count as usize) else {
+                break;
+            };
+            rest = others;
+            if recipients.is_empty() {
                 continue;
             }
             if index == ALONE as usize {
-                for at in start..end {
-                    let id = self.grouping.grouped[at].subscriber;
-                    self.deliver_alone(id, topics, subscribers, turn, out);
+                for Recipient { owner, subscriber, .. } in recipients {
+                    let batch = alone(*subscriber, topics, subscribers, turn, indices, selection);
+                    out.deliver(*owner, &batch);
                 }
-                start = end;
                 continue;
             }
-            self.indices.clear();
-            let variant = self.grouping.collect(index, topics, turn, &mut self.indices);
-            self.set.build(&turn.messages, &self.indices, variant);
-            let batch = self.set.batch();
-            for recipient in &self.grouping.grouped[start..end] {
+            indices.clear();
+            let variant = grouping.collect(index, topics, turn, indices);
+            all.build(&turn.messages, indices, variant);
+            let batch = all.batch();
+            for recipient in recipients {
                 if recipient.individual {
                     let subscriber = recipient.subscriber;
                     let mark = subscribers[subscriber].mark;
                     let individual = Individual { subscriber, variant, mark };
-                    let batch = self.selection.select(&self.set, &turn.messages, individual);
+                    let batch = selection.select(all, &turn.messages, individual);
                     out.deliver(recipient.owner, &batch);
                 } else {
                     out.deliver(recipient.owner, &batch);
                 }
             }
-            start = end;
         }
     }
+}
 
-    /// One subscriber, from its own list of topics.
-    fn deliver_alone(
-        &mut self,
-        id: SubscriberId,
-        topics: &Topics,
-        subscribers: &Subscribers,
-        turn: &Turn,
-        out: &mut Counted<'_, impl Sink>,
-    ) {
-        let subscriber = &subscribers[id];
-        self.indices.clear();
-        let mut touched_count = 0;
-        for membership in subscriber.memberships.as_slice() {
-            let topic = &topics[membership.topic];
-            if topic.has_pending(subscriber.mark) {
-                turn.collect(topic.first_pending, &mut self.indices);
-                touched_count += 1;
-            }
+/// The batch of one subscriber, from its own list of topics.
+fn alone<'a>(
+    id: SubscriberId,
+    topics: &Topics,
+    subscribers: &Subscribers,
+    turn: &Turn,
+    indices: &mut Vec<u32>,
+    selection: &'a mut Selection,
+) -> Batch<'a> {
+    let subscriber = &subscribers[id];
+    indices.clear();
+    let mut touched_count = 0_u32;
+    for membership in subscriber.memberships.as_slice() {
+        let topic = &topics[membership.topic];
+        if topic.has_pending(subscriber.mark) {
+            turn.collect(topic.first_pending, indices);
+            touched_count = touched_count.saturating_add(1);
         }
-        if touched_count > 1 {
-            self.indices.sort_unstable();
-        }
-        let individual =
-            Individual { subscriber: id, variant: subscriber.variant, mark: subscriber.mark };
-        let batch = self.selection.build(&turn.messages, &mut self.indices, individual);
-        out.deliver(subscriber.owner, &batch);
     }
+    if touched_count > 1 {
+        indices.sort_unstable();
+    }
+    let Subscriber { variant, mark, .. } = *subscriber;
+    let individual = Individual { subscriber: id, variant, mark };
+    selection.build(&turn.messages, indices, individual)
 }
 
 /// A sink, and what it got.
@@ -202,8 +207,10 @@ impl<S: Sink> Counted<'_, S> {
     fn deliver(&mut self, owner: Key, batch: &Batch<'_>) {
         if batch.message_count() > 0 {
             self.sink.deliver(owner, batch);
-            self.deliveries.batches += 1;
-            self.deliveries.messages += batch.message_count() as u64;
+            // Statistics of 64 bits: they do not wrap in anybody's time.
+            self.deliveries.batches = self.deliveries.batches.wrapping_add(1);
+            let count = batch.message_count() as u64;
+            self.deliveries.messages = self.deliveries.messages.wrapping_add(count);
         }
     }
 }
@@ -248,7 +255,7 @@ impl Grouping {
             sets: Vec::new(),
             recipients: Vec::new(),
             grouped: Vec::new(),
-            max_sets: max_sets.min(INDIVIDUAL as usize - 1),
+            max_sets: max_sets.min(!INDIVIDUAL as usize),
         }
     }
 
@@ -258,14 +265,18 @@ impl Grouping {
         self.sets.resize(FIRST_SET, Set::EMPTY);
         self.recipients.clear();
         for individual in &turn.individuals {
-            self.set_of[individual.index()] |= INDIVIDUAL;
+            if let Some(entry) = self.set_of.get_mut(individual.index()) {
+                *entry |= INDIVIDUAL;
+            }
         }
         for (number, &topic) in turn.touched.iter().enumerate() {
             self.add_topic(index32(number), topic, &topics[topic].members);
         }
         self.sort();
         for individual in &turn.individuals {
-            self.set_of[individual.index()] = 0;
+            if let Some(entry) = self.set_of.get_mut(individual.index()) {
+                *entry = 0;
+            }
         }
     }
 
@@ -274,9 +285,9 @@ impl Grouping {
         // Neighbours mostly come from the same set and go to the same one.
         let (mut parent, mut child) = (NONE, NONE);
         for member in members {
-            let entry = self.set_of[member.subscriber.index()];
-            let individual = entry & INDIVIDUAL;
-            let mut set = entry & !INDIVIDUAL;
+            let Some(entry) = self.set_of.get_mut(member.subscriber.index()) else { continue };
+            let individual = *entry & INDIVIDUAL;
+            let mut set = *entry & !INDIVIDUAL;
             if set == 0 {
                 set = index32(member.variant.index());
                 self.recipients.push(Recipient {
@@ -287,39 +298,22 @@ impl Grouping {
             }
             if set != parent {
                 parent = set;
-                child = self.child(set, number, topic);
+                child = child_of(set, number, topic, &mut self.sets, self.max_sets);
             }
-            self.set_of[member.subscriber.index()] = child | individual;
+            *entry = child | individual;
         }
-    }
-
-    /// The set that has one topic more than this one.
-    fn child(&mut self, set: u32, number: u32, topic: TopicId) -> u32 {
-        let entry = self.sets[set as usize];
-        if entry.child_of == number {
-            entry.child
-        } else if self.sets.len() - FIRST_SET >= self.max_sets {
-            // Once reached, the limit stays reached: whoever is in this set stays in it.
-            ALONE
-        } else {
-            self.new_child(set, number, topic)
-        }
-    }
-
-    fn new_child(&mut self, parent: u32, number: u32, topic: TopicId) -> u32 {
-        let child = index32(self.sets.len());
-        self.sets[parent as usize].child = child;
-        self.sets[parent as usize].child_of = number;
-        self.sets.push(Set { parent, topic, ..Set::EMPTY });
-        child
     }
 
     /// Counting sort of the recipients by set; the entries of `set_of` go back to zero.
     fn sort(&mut self) {
         let (mut last, mut is_sorted) = (0, true);
         for recipient in &self.recipients {
-            let set = self.set_of[recipient.subscriber.index()] & !INDIVIDUAL;
-            self.sets[set as usize].count += 1;
+            let Some(entry) = self.set_of.get(recipient.subscriber.index()) else { continue };
+            let set = *entry & !INDIVIDUAL;
+            if let Some(set) = self.sets.get_mut(set as usize) {
+                // At most all recipients: nothing wraps.
+                set.count = set.count.wrapping_add(1);
+            }
             is_sorted &= last <= set;
             last = set;
         }
@@ -327,23 +321,29 @@ impl Grouping {
             // So it is whenever no subscriber has two of the topics.
             std::mem::swap(&mut self.grouped, &mut self.recipients);
             for recipient in &self.grouped {
-                self.set_of[recipient.subscriber.index()] = 0;
+                if let Some(entry) = self.set_of.get_mut(recipient.subscriber.index()) {
+                    *entry = 0;
+                }
             }
             return;
         }
         // `child` has served; from here on it is where the set's next recipient goes.
-        let mut start = 0;
+        // Neither wraps: both end at the number of recipients.
+        let mut start = 0_u32;
         for set in &mut self.sets {
             set.child = start;
-            start += set.count;
+            start = start.wrapping_add(set.count);
         }
         self.grouped.clear();
         self.grouped.extend_from_slice(&self.recipients);
         for recipient in &self.recipients {
-            let entry = &mut self.set_of[recipient.subscriber.index()];
-            let set = &mut self.sets[(std::mem::take(entry) & !INDIVIDUAL) as usize];
-            self.grouped[set.child as usize] = *recipient;
-            set.child += 1;
+            let entry = self.set_of.get_mut(recipient.subscriber.index());
+            let set = entry.map_or(0, std::mem::take) & !INDIVIDUAL;
+            let Some(set) = self.sets.get_mut(set as usize) else { continue };
+            if let Some(place) = self.grouped.get_mut(set.child as usize) {
+                *place = *recipient;
+            }
+            set.child = set.child.wrapping_add(1);
         }
     }
 
@@ -356,18 +356,37 @@ impl Grouping {
         indices: &mut Vec<u32>,
     ) -> Variant {
         let mut at = index;
-        let mut topic_count = 0;
-        while at >= FIRST_SET {
-            let set = self.sets[at];
+        let mut topic_count = 0_u32;
+        while at >= FIRST_SET
+            && let Some(set) = self.sets.get(at)
+        {
             turn.collect(topics[set.topic].first_pending, indices);
-            topic_count += 1;
+            topic_count = topic_count.saturating_add(1);
             at = set.parent as usize;
         }
         if topic_count > 1 {
             indices.sort_unstable();
         }
-        Variant::ALL[at]
+        // The way ends at a root, which stands where its variant does.
+        Variant::ALL.get(at).copied().unwrap_or_default()
     }
+}
+
+/// The set that has one topic more than this one: that of the `number`th topic.
+fn child_of(parent: u32, number: u32, topic: TopicId, sets: &mut Vec<Set>, max_sets: usize) -> u32 {
+    let next = sets.len();
+    let Some(entry) = sets.get_mut(parent as usize) else { return ALONE };
+    if entry.child_of == number {
+        return entry.child;
+    }
+    if next.saturating_sub(FIRST_SET) >= max_sets {
+        // Once reached, the limit stays reached: whoever is in this set stays in it.
+        return ALONE;
+    }
+    let child = index32(next);
+    (entry.child, entry.child_of) = (child, number);
+    sets.push(Set { parent, topic, ..Set::EMPTY });
+    child
 }
 
 impl Set {

@@ -20,25 +20,26 @@ pub struct WorkerSet([u64; 4]);
 impl WorkerSet {
     /// Adds a worker; returns whether it is new.
     pub fn insert(&mut self, worker: u8) -> bool {
-        let (word, bit) = place(worker);
-        let is_new = self.0[word] & bit == 0;
-        self.0[word] |= bit;
+        let (word, bit) = self.place(worker);
+        let is_new = *word & bit == 0;
+        *word |= bit;
         is_new
     }
 
     /// Takes a worker out; returns whether it was there.
     pub fn remove(&mut self, worker: u8) -> bool {
-        let (word, bit) = place(worker);
-        let was_there = self.0[word] & bit != 0;
-        self.0[word] &= !bit;
+        let (word, bit) = self.place(worker);
+        let was_there = *word & bit != 0;
+        *word &= !bit;
         was_there
     }
 
     /// Whether the worker is in the set.
     #[must_use]
     pub fn contains(&self, worker: u8) -> bool {
-        let (word, bit) = place(worker);
-        self.0[word] & bit != 0
+        let mut copy = *self;
+        let (word, bit) = copy.place(worker);
+        *word & bit != 0
     }
 
     /// Whether nobody is in the set.
@@ -56,15 +57,25 @@ impl WorkerSet {
     /// The workers, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u8> + use<> {
         let mut words = self.0;
-        let mut word = 0;
         std::iter::from_fn(move || {
-            while *words.get(word)? == 0 {
-                word += 1;
-            }
-            let bit = words[word].trailing_zeros();
-            words[word] &= words[word] - 1;
-            u8::try_from(word * 64 + bit as usize).ok()
+            let (first, word) = FIRSTS.iter().zip(&mut words).find(|(_, word)| **word != 0)?;
+            let lowest = word.trailing_zeros();
+            // Without its lowest bit; it has one.
+            *word &= word.wrapping_sub(1);
+            u8::try_from(lowest).ok().map(|lowest| first | lowest)
         })
+    }
+
+    /// The word with the worker's bit, and the bit.
+    fn place(&mut self, worker: u8) -> (&mut u64, u64) {
+        let [first, second, third, last] = &mut self.0;
+        let word = match worker / 64 {
+            0 => first,
+            1 => second,
+            2 => third,
+            _ => last,
+        };
+        (word, 1 << (worker % 64))
     }
 }
 
@@ -77,9 +88,8 @@ pub struct InterestChange {
     pub interested: bool,
 }
 
-fn place(worker: u8) -> (usize, u64) {
-    (usize::from(worker / 64), 1 << (worker % 64))
-}
+/// The worker of the lowest bit of each word.
+const FIRSTS: [u8; 4] = [0, 64, 128, 192];
 
 #[cfg(test)]
 mod tests {

@@ -41,7 +41,15 @@
 // Bytes of peers end in a result.
 #![cfg_attr(
     not(test),
-    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
+    )
 )]
 
 mod batch;
@@ -248,7 +256,9 @@ impl PubSub {
         if self.topics[topic].has_pending(self.subscribers[id].mark) {
             let _ = self.drain_one(id, sink);
         }
-        let slot = self.topics[topic].members[position as usize].slot;
+        let Some(&Member { slot, .. }) = self.topics[topic].members.get(position as usize) else {
+            return false;
+        };
         self.remove_membership(id, slot.into());
         true
     }
@@ -270,7 +280,8 @@ impl PubSub {
             return Ok(Published::default());
         };
         let sender = from.filter(|&id| self.is_member(id, topic));
-        let subscribers = self.topics[topic].members.len() - usize::from(sender.is_some());
+        let members = self.topics[topic].members.len();
+        let subscribers = members.saturating_sub(usize::from(sender.is_some()));
         let workers = self.topics[topic].workers.len();
         self.push(Published { subscribers, workers }, topic, sender, framed, false)
     }
@@ -424,7 +435,7 @@ impl PubSub {
             return Ok(published);
         }
         let is_full = self.turn.messages.len() >= self.limits.max_pending_messages
-            || self.turn.bytes() + framed.bytes() > self.limits.max_pending_bytes;
+            || self.turn.bytes().saturating_add(framed.bytes()) > self.limits.max_pending_bytes;
         if is_full && self.has_pending() {
             return Err(TurnFull(framed));
         }
@@ -457,16 +468,22 @@ impl PubSub {
 
     fn remove_membership(&mut self, id: SubscriberId, slot: usize) {
         let memberships = &mut self.subscribers[id].memberships;
-        let Membership { topic, position } = memberships.as_slice()[slot];
+        let Some(&Membership { topic, position }) = memberships.as_slice().get(slot) else {
+            return;
+        };
         // The subscriber's last membership takes the slot: its member has to know.
-        if let Some(moved) = memberships.swap_remove(slot) {
-            let member = &mut self.topics[moved.topic].members[moved.position as usize];
+        if let Some(moved) = memberships.swap_remove(slot)
+            && let members = &mut self.topics[moved.topic].members
+            && let Some(member) = members.get_mut(moved.position as usize)
+        {
             member.slot = u16::try_from(slot).unwrap_or(u16::MAX);
         }
         // The topic's last member takes the position: its membership has to know.
         if let Some(moved) = self.topics.swap_remove_member(topic, position) {
             let memberships = self.subscribers[moved.subscriber].memberships.as_mut_slice();
-            memberships[usize::from(moved.slot)].position = position;
+            if let Some(membership) = memberships.get_mut(usize::from(moved.slot)) {
+                membership.position = position;
+            }
         }
         self.topics.release(topic);
     }

@@ -20,7 +20,8 @@ impl SubscriberId {
     }
 
     pub(super) const fn index(self) -> usize {
-        self.0.get() as usize - 1
+        // It is not zero: nothing wraps.
+        self.0.get().wrapping_sub(1) as usize
     }
 }
 
@@ -73,7 +74,7 @@ impl Subscribers {
             return Err(Error::TooManySubscribers);
         }
         if let Some(id) = self.free.pop() {
-            let entry = &mut self.entries[id.index()];
+            let entry = &mut self[id];
             entry.owner = owner;
             entry.variant = variant;
             entry.mark = 0;
@@ -90,7 +91,7 @@ impl Subscribers {
     /// The caller has emptied the memberships.
     pub(super) fn remove(&mut self, id: SubscriberId) {
         debug_assert!(self[id].memberships.as_slice().is_empty());
-        self.entries[id.index()].is_live = false;
+        self[id].is_live = false;
         self.free.push(id);
     }
 
@@ -100,7 +101,7 @@ impl Subscribers {
 
     /// Number of subscribers.
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.entries.len().saturating_sub(self.free.len())
     }
 
     /// One more than the highest index ever used.
@@ -112,12 +113,14 @@ impl Subscribers {
 impl std::ops::Index<SubscriberId> for Subscribers {
     type Output = Subscriber;
 
+    #[expect(clippy::indexing_slicing, reason = "ids are made here, and entries never go")]
     fn index(&self, id: SubscriberId) -> &Subscriber {
         &self.entries[id.index()]
     }
 }
 
 impl std::ops::IndexMut<SubscriberId> for Subscribers {
+    #[expect(clippy::indexing_slicing, reason = "ids are made here, and entries never go")]
     fn index_mut(&mut self, id: SubscriberId) -> &mut Subscriber {
         &mut self.entries[id.index()]
     }
@@ -144,7 +147,8 @@ impl Memberships {
                 // Not at two, so that going to and fro between two and three allocates nothing.
                 if let [last] = all[..] { Self::One(last) } else { Self::Many(all) }
             }
-            Self::Two(both) => Self::One(both[1 - slot]),
+            Self::Two([_, other]) if slot == 0 => Self::One(other),
+            Self::Two([other, _]) => Self::One(other),
             Self::One(_) | Self::None => Self::None,
         };
         self.as_slice().get(slot).copied()

@@ -558,11 +558,11 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 512 }))]
 
     #[test]
     fn behaves_like_delivering_each_message_at_once(
-        operations in prop::collection::vec(operation(), 1..120),
+        operations in prop::collection::vec(operation(), 1..if cfg!(miri) { 30 } else { 120 }),
         max_sets in prop_oneof![Just(0_usize), 1..8_usize, Just(1 << 16)],
     ) {
         let mut pubsub = PubSub::new(Limits { max_sets, ..Limits::default() });

@@ -139,12 +139,13 @@ impl Topics {
 
     /// Appends a member and returns its position.
     pub(super) fn push_member(&mut self, id: TopicId, member: Member) -> u32 {
-        let topic = &mut self.entries[id.index()];
+        let topic = &mut self[id];
         let position = index32(topic.members.len());
         topic.members.push(member);
-        topic.variants[member.variant.index()] += 1;
+        let count = member.variant.of(&mut topic.variants);
+        *count = count.saturating_add(1);
         if position == 0 {
-            self.local_count += 1;
+            self.local_count = self.local_count.saturating_add(1);
             self.note_change(id);
         }
         position
@@ -154,16 +155,17 @@ impl Topics {
     ///
     /// The caller calls [`Topics::release`] when it no longer needs the topic.
     pub(super) fn swap_remove_member(&mut self, id: TopicId, position: u32) -> Option<Member> {
-        let topic = &mut self.entries[id.index()];
+        let topic = &mut self[id];
         let removed = topic.members.swap_remove(position as usize);
-        topic.variants[removed.variant.index()] -= 1;
+        let count = removed.variant.of(&mut topic.variants);
+        *count = count.saturating_sub(1);
         let moved = topic.members.get(position as usize).copied();
         let len = topic.members.len();
         if topic.members.capacity() > SHRINK_ABOVE && len < topic.members.capacity() / 4 {
-            topic.members.shrink_to(len * 2);
+            topic.members.shrink_to(len.saturating_mul(2));
         }
         if len == 0 {
-            self.local_count -= 1;
+            self.local_count = self.local_count.saturating_sub(1);
             self.note_change(id);
         }
         moved
@@ -171,7 +173,7 @@ impl Topics {
 
     /// Lets go of the topic if nothing holds it any more.
     pub(super) fn release(&mut self, id: TopicId) {
-        let topic = &self.entries[id.index()];
+        let topic = &self[id];
         let is_held = !topic.members.is_empty()
             || !topic.workers.is_empty()
             || topic.first_pending != NONE
@@ -185,7 +187,7 @@ impl Topics {
     /// Takes one change of interest that has to be reported.
     pub(super) fn next_change(&mut self) -> Option<InterestChange> {
         let id = self.changes.pop()?;
-        let topic = &mut self.entries[id.index()];
+        let topic = &mut self[id];
         topic.change = NONE;
         topic.is_reported = !topic.is_reported;
         let change = InterestChange { topic: topic.name.clone(), interested: topic.is_reported };
@@ -204,7 +206,7 @@ impl Topics {
         subscriber: SubscriberId,
         subscribers: &Subscribers,
     ) -> Option<u32> {
-        let members = &self.entries[id.index()].members;
+        let members = &self[id].members;
         let memberships = subscribers[subscriber].memberships.as_slice();
         if members.len() < memberships.len() {
             return members.iter().position(|m| m.subscriber == subscriber).map(index32);
@@ -224,9 +226,10 @@ impl Topics {
 
     // A topic that goes to and fro before it was reported leaves no trace.
     fn note_change(&mut self, id: TopicId) {
-        let topic = &mut self.entries[id.index()];
+        let next = index32(self.changes.len());
+        let topic = &mut self[id];
         if topic.change == NONE {
-            topic.change = index32(self.changes.len());
+            topic.change = next;
             self.changes.push(id);
             return;
         }
@@ -234,7 +237,7 @@ impl Topics {
         topic.change = NONE;
         self.changes.swap_remove(change as usize);
         if let Some(&moved) = self.changes.get(change as usize) {
-            self.entries[moved.index()].change = change;
+            self[moved].change = change;
         }
     }
 }
@@ -242,12 +245,14 @@ impl Topics {
 impl std::ops::Index<TopicId> for Topics {
     type Output = Topic;
 
+    #[expect(clippy::indexing_slicing, reason = "whoever has an id holds its topic")]
     fn index(&self, id: TopicId) -> &Topic {
         &self.entries[id.index()]
     }
 }
 
 impl std::ops::IndexMut<TopicId> for Topics {
+    #[expect(clippy::indexing_slicing, reason = "whoever has an id holds its topic")]
     fn index_mut(&mut self, id: TopicId) -> &mut Topic {
         &mut self.entries[id.index()]
     }

@@ -24,6 +24,17 @@ impl Variant {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// What belongs to this variant, of what there is for each, in the order of
+    /// [`Variant::ALL`].
+    pub(super) fn of<T>(self, all: &mut [T; Self::COUNT]) -> &mut T {
+        let [plain, deflated, event_stream] = all;
+        match self {
+            Self::DEFLATED => deflated,
+            Self::EVENT_STREAM => event_stream,
+            _ => plain,
+        }
+    }
 }
 
 /// A message framed once for all its receivers, in one or more variants.
@@ -51,9 +62,11 @@ impl Framed {
     /// Adds or replaces one form.
     #[must_use]
     pub fn with(mut self, variant: Variant, bytes: Shared) -> Self {
-        match variant.index().checked_sub(1) {
-            Some(other) => self.others[other] = Some(bytes),
-            None => self.plain = bytes,
+        let [deflated, event_stream] = &mut self.others;
+        match variant {
+            Variant::DEFLATED => *deflated = Some(bytes),
+            Variant::EVENT_STREAM => *event_stream = Some(bytes),
+            _ => self.plain = bytes,
         }
         self
     }
@@ -61,21 +74,22 @@ impl Framed {
     /// What subscribers of this variant get: the plain form unless there is one for them.
     #[must_use]
     pub fn form(&self, variant: Variant) -> &Shared {
-        let other = variant.index().checked_sub(1).and_then(|other| self.others[other].as_ref());
-        other.unwrap_or(&self.plain)
+        let other = variant.index().checked_sub(1).and_then(|other| self.others.get(other));
+        other.and_then(Option::as_ref).unwrap_or(&self.plain)
     }
 
     /// Whether subscribers of this variant get a form of their own.
     #[must_use]
     pub fn has(&self, variant: Variant) -> bool {
-        variant.index().checked_sub(1).is_none_or(|other| self.others[other].is_some())
+        let other = variant.index().checked_sub(1).and_then(|other| self.others.get(other));
+        other.is_none_or(Option::is_some)
     }
 
     /// Bytes of all forms.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let others = self.others.iter().flatten().filter(|form| !form.same_buffer(&self.plain));
-        self.plain.len() + others.map(|form| form.len()).sum::<usize>()
+        others.fold(self.plain.len(), |bytes, form| bytes.wrapping_add(form.len()))
     }
 }
 
@@ -123,11 +137,12 @@ impl Turn {
         if topic.first_pending == NONE {
             topic.first_pending = index;
             self.touched.push(message.topic);
-        } else {
-            self.messages[topic.last_pending as usize].next = index;
+        } else if let Some(last) = self.messages.get_mut(topic.last_pending as usize) {
+            last.next = index;
         }
         topic.last_pending = index;
-        self.bytes += message.framed.bytes();
+        // Lengths of what is in memory: their sum does not wrap.
+        self.bytes = self.bytes.wrapping_add(message.framed.bytes());
         self.messages.push(message);
     }
 
@@ -145,10 +160,11 @@ impl Turn {
 
     /// Appends the indices of a topic's messages to `indices`, oldest first.
     pub(super) fn collect(&self, first: u32, indices: &mut Vec<u32>) {
+        // No message has the index `NONE`.
         let mut index = first;
-        while index != NONE {
+        while let Some(message) = self.messages.get(index as usize) {
             indices.push(index);
-            index = self.messages[index as usize].next;
+            index = message.next;
         }
     }
 

@@ -207,14 +207,16 @@ mod tests {
             0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1,
             0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff,
         ];
-        for a in 0..=255 {
+        let step = if cfg!(miri) { 17 } else { 1 };
+        for a in (0..=255).step_by(step) {
             agrees_at_every_cut(&[a]);
             for b in borders {
                 agrees_at_every_cut(&[a, b]);
             }
         }
-        for a in borders.into_iter().filter(|a| *a > 0xbf) {
-            for b in borders {
+        let step_of_leads = if cfg!(miri) { 5 } else { 1 };
+        for a in borders.into_iter().filter(|a| *a > 0xbf).step_by(step_of_leads) {
+            for b in borders.into_iter().step_by(step) {
                 for c in [0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xe2] {
                     agrees_at_every_cut(&[a, b, c]);
                     for d in [0x7f, 0x80, 0xbf, 0xc2, 0xff] {
@@ -238,9 +240,10 @@ mod tests {
     #[test]
     fn short_texts_of_every_length_with_a_byte_at_every_place() {
         let text = "short text ".repeat(13).into_bytes();
-        for length in 0..=text.len() {
+        let step = if cfg!(miri) { 11 } else { 1 };
+        for length in (0..=text.len()).step_by(step) {
             assert_eq!(from_utf8(&text[..length]).map(str::as_bytes), Ok(&text[..length]));
-            for at in 0..length {
+            for at in (0..length).step_by(step) {
                 let mut bytes = text[..length].to_vec();
                 for byte in [0x7f, 0x80, 0xc3, 0xff] {
                     bytes[at] = byte;
@@ -254,6 +257,7 @@ mod tests {
     #[test]
     fn long_texts_at_every_cut() {
         let text = "The brown fox 🦊 jumps über den faulen Hund, 素早い茶色の狐。 ".repeat(3);
+        let text = if cfg!(miri) { text[..111].to_owned() } else { text };
         agrees_at_every_cut(text.as_bytes());
         for (at, byte) in [(0, 0x80), (60, 0xff), (100, 0xed), (text.len() - 1, 0xf0)] {
             let mut broken = text.clone().into_bytes();

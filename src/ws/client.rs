@@ -207,7 +207,8 @@ impl ClientRequest<'_> {
         }
         // RFC 6455 §4.1, 10: tokens, all unique.
         for (index, protocol) in self.protocols.iter().enumerate() {
-            if !is_token(protocol.as_bytes()) || self.protocols[..index].contains(protocol) {
+            let is_new = !self.protocols.iter().take(index).any(|earlier| earlier == protocol);
+            if !is_new || !is_token(protocol.as_bytes()) {
                 return Err(ClientHandshakeError::Protocols);
             }
         }

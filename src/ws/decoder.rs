@@ -139,13 +139,13 @@ impl Decoder {
         let [first, _, k0, k1, k2, k3, payload @ ..] = input else {
             return Ok(Step::new(0, None));
         };
-        let payload = &mut payload[..length];
+        let payload = payload.get_mut(..length).unwrap_or_default();
         simd::mask(payload, [*k0, *k1, *k2, *k3], 0);
         let message = match *first == SHORT_TEXT {
             true => Message::Text(simd::from_utf8(payload).map_err(|_| Error::InvalidUtf8)?),
             false => Message::Binary(payload),
         };
-        Ok(Step::new(SHORT_HEADER_BYTES + length, Some(Event::Message(message))))
+        Ok(Step::new(short_frame(length), Some(Event::Message(message))))
     }
 
     /// Whether no frame and no message has begun that is not complete.
@@ -163,7 +163,7 @@ impl Decoder {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.state {
-            State::Partial(partial) => size_of::<Partial>() + partial.buffer_bytes(),
+            State::Partial(partial) => size_of::<Partial>().saturating_add(partial.buffer_bytes()),
             _ => 0,
         }
     }
@@ -198,9 +198,12 @@ impl Decoder {
         inflating: Option<&mut Inflating<'_>>,
     ) -> Result<Step<'a>, Error> {
         match ReceivedHeader::read(input, self.role, None, limits, inflating.is_some()) {
-            Ok(Some(frame)) if frame.is_whole(input.len() - frame.header_length()) => {
-                let consumed = frame.header_length() + frame.payload_length;
-                match frame.event(&mut input[frame.header_length()..consumed]) {
+            Ok(Some(frame))
+                if frame.is_whole(input.len().saturating_sub(frame.header_length())) =>
+            {
+                let consumed = frame.header_length().saturating_add(frame.payload_length);
+                let payload = input.get_mut(frame.header_length()..consumed).unwrap_or_default();
+                match frame.event(payload) {
                     Ok(event) => {
                         if let Event::Close(_) = event {
                             self.state = State::Closed;
@@ -274,8 +277,14 @@ impl Decoder {
 fn short_message(input: &[u8], limits: &Limits) -> Option<usize> {
     let &[SHORT_TEXT | SHORT_BINARY, second @ 0x80..=0xfd, ..] = input else { return None };
     let length = usize::from(second & 0x7f);
-    let is_whole = input.len() >= SHORT_HEADER_BYTES + length;
+    let is_whole = input.len() >= short_frame(length);
     (is_whole && length <= limits.max_payload_length).then_some(length)
+}
+
+/// The length of a client's frame with a short header and this payload, of at most 125 bytes.
+#[inline]
+fn short_frame(payload_length: usize) -> usize {
+    payload_length.wrapping_add(SHORT_HEADER_BYTES)
 }
 
 /// FIN and the opcode of a text.

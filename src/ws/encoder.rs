@@ -63,21 +63,19 @@ pub fn append_deflated(outbox: &mut Outbox, opcode: Opcode, payload: &[u8], mask
 ///
 /// A code that must not be sent (1005, 1006) makes a frame without one, as `None` does.
 pub fn append_close(outbox: &mut Outbox, status: Option<(CloseCode, &str)>, mask: Option<[u8; 4]>) {
-    let mut payload = [0; 2 + MAX_REASON_BYTES];
-    let mut length = 0;
     // RFC 6455 §7.4.1: these codes must not be set as a status code by an endpoint.
-    if let Some((code, reason)) = status.filter(|(code, _)| code.may_be_sent()) {
-        let reason = &reason[..cut(reason, MAX_REASON_BYTES)];
-        length = 2 + reason.len();
-        payload[..2].copy_from_slice(&code.code().to_be_bytes());
-        payload[2..length].copy_from_slice(reason.as_bytes());
-    }
-    append_frame(outbox, true, Opcode::Close, &payload[..length], mask);
+    let payload = match status.filter(|(code, _)| code.may_be_sent()) {
+        Some((code, reason)) => {
+            [&code.code().to_be_bytes(), cut(reason, MAX_REASON_BYTES).as_bytes()].concat()
+        }
+        None => Vec::new(),
+    };
+    append_frame(outbox, true, Opcode::Close, &payload, mask);
 }
 
-/// The end of the last character that ends within `max` bytes.
-fn cut(text: &str, max: usize) -> usize {
-    (0..=text.len().min(max)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
+/// The characters that end within `max` bytes.
+fn cut(text: &str, max: usize) -> &str {
+    (0..=text.len().min(max)).rev().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// A message as a server sends it, framed once for many receivers, in one allocation.
@@ -116,7 +114,7 @@ pub const fn framed_length(payload_length: usize) -> usize {
         126..=0xffff => 4,
         _ => 10,
     };
-    header + payload_length
+    payload_length.saturating_add(header)
 }
 
 #[cfg(test)]
@@ -180,7 +178,8 @@ mod tests {
     #[test]
     fn a_frame_is_contiguous_wherever_the_outbox_stands() {
         for before in [0, 1, 65_500, 65_535, 65_536, 100_000] {
-            for length in [0, 1, 100, 2048, 2049, 65_535, 65_536, 200_000] {
+            let lengths = [0, 1, 100, 2048, 2049, 65_535, 65_536, 200_000];
+            for length in lengths.into_iter().take(if cfg!(miri) { 3 } else { 8 }) {
                 let payload = vec![0x5a; length];
                 let mut outbox = Outbox::default();
                 outbox.append(&vec![0; before]);

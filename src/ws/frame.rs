@@ -64,8 +64,10 @@ impl FrameHeader {
         let mut word =
             u128::from(first) | u128::from(second | mask_bit) << 8 | u128::from(big_endian) << 16;
         if let Some(key) = self.mask {
-            word |= u128::from(u32::from_le_bytes(key)) << (8 * length);
-            length += 4;
+            // It stands behind 10 bytes at most: nothing wraps, and nothing is shifted out.
+            let key = u128::from(u32::from_le_bytes(key));
+            word |= key.wrapping_shl(u32::from(length).wrapping_mul(u8::BITS));
+            length = length.wrapping_add(MASKING_KEY_BYTES);
         }
         let bytes = word.to_le_bytes();
         EncodedHeader { bytes, length }
@@ -86,7 +88,7 @@ impl Deref for EncodedHeader {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 
@@ -143,7 +145,9 @@ impl ReceivedHeader {
         if opcode.is_control() {
             check_control(opcode, short)?;
         }
-        let Some((length, length_bytes)) = read_length(short, after)? else { return Ok(None) };
+        let Some((length, mut header_length)) = read_length(short, after)? else {
+            return Ok(None);
+        };
         let payload_length = if opcode.is_control() {
             usize::from(short)
         } else {
@@ -151,14 +155,13 @@ impl ReceivedHeader {
             progress.deflated |= deflated;
             progress.admit(length, fin, limits)?
         };
-        let mut header_length = 2 + length_bytes;
         let mut mask = None;
         if is_masked {
-            let Some(key) = after[usize::from(length_bytes)..].first_chunk() else {
-                return Ok(None);
-            };
+            let after = bytes.get(usize::from(header_length)..).unwrap_or_default();
+            let Some(key) = after.first_chunk() else { return Ok(None) };
             mask = Some(*key);
-            header_length += 4;
+            // 14 at most: nothing wraps.
+            header_length = header_length.wrapping_add(MASKING_KEY_BYTES);
         }
         Ok(Some(Self { fin, deflated, opcode, mask, header_length, payload_length }))
     }
@@ -217,8 +220,9 @@ pub(super) fn control_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>,
 impl Progress {
     /// Counts a frame that was admitted.
     pub(super) fn add(&mut self, frame: &ReceivedHeader) {
-        self.payload_bytes += frame.payload_length;
-        self.overhead_bytes += overhead(frame.payload_length, frame.fin);
+        self.payload_bytes = self.payload_bytes.saturating_add(frame.payload_length);
+        let overhead = overhead(frame.payload_length, frame.fin);
+        self.overhead_bytes = self.overhead_bytes.saturating_add(overhead);
         self.deflated |= frame.deflated;
     }
 
@@ -231,11 +235,10 @@ impl Progress {
             max = max.saturating_add(max / 8).saturating_add(MAX_DEFLATE_OVERHEAD_BYTES);
         }
         let room = max.saturating_sub(self.payload_bytes);
-        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= room) else {
-            return Err(Error::MessageTooLong);
-        };
-        let room = (room - length).saturating_add(limits.max_fragment_overhead_bytes);
-        if self.overhead_bytes + overhead(length, fin) > room {
+        let length = usize::try_from(length).map_err(|_| Error::MessageTooLong)?;
+        let room = room.checked_sub(length).ok_or(Error::MessageTooLong)?;
+        let room = room.saturating_add(limits.max_fragment_overhead_bytes);
+        if self.overhead_bytes.saturating_add(overhead(length, fin)) > room {
             return Err(Error::FragmentOverhead);
         }
         Ok(length)
@@ -298,7 +301,7 @@ fn check_control(opcode: Opcode, short: u8) -> Result<(), Error> {
     Ok(())
 }
 
-/// The payload length and how many bytes it takes beyond the second of the header.
+/// The payload length, and how many bytes the header has up to it.
 #[inline]
 fn read_length(short: u8, after: &[u8]) -> Result<Option<(u64, u8)>, Error> {
     // RFC 6455 §5.2: the most significant bit is zero, the form the shortest possible.
@@ -306,7 +309,7 @@ fn read_length(short: u8, after: &[u8]) -> Result<Option<(u64, u8)>, Error> {
         LENGTH_16 => match after.first_chunk() {
             Some(bytes) => match u16::from_be_bytes(*bytes) {
                 0..=0x7d => Err(Error::LengthNotMinimal),
-                length => Ok(Some((length.into(), 2))),
+                length => Ok(Some((length.into(), 4))),
             },
             None => Ok(None),
         },
@@ -314,11 +317,11 @@ fn read_length(short: u8, after: &[u8]) -> Result<Option<(u64, u8)>, Error> {
             Some(bytes) => match u64::from_be_bytes(*bytes) {
                 0..=0xffff => Err(Error::LengthNotMinimal),
                 length if length >> 63 != 0 => Err(Error::LengthTooLarge),
-                length => Ok(Some((length, 8))),
+                length => Ok(Some((length, 10))),
             },
             None => Ok(None),
         },
-        length => Ok(Some((length.into(), 0))),
+        length => Ok(Some((length.into(), 2))),
     }
 }
 
@@ -335,6 +338,7 @@ const RESERVED: u8 = 0x70;
 /// RFC 7692 §6: with permessage-deflate, that a message is compressed.
 const RSV1: u8 = 0x40;
 const MASK: u8 = 0x80;
+const MASKING_KEY_BYTES: u8 = 4;
 /// What a compressed message may be longer than an eighth more than the limit of what it becomes.
 const MAX_DEFLATE_OVERHEAD_BYTES: usize = 64;
 /// Smaller fragments are charged as if they had this many bytes.

@@ -165,16 +165,16 @@ impl<'a> Opening<'a> {
     fn check_protocols(&self) -> Result<(), HandshakeError> {
         let fields = self.head.fields();
         let mut seen: [&[u8]; MAX_PROTOCOLS] = [&[]; MAX_PROTOCOLS];
-        let mut count = 0;
-        for protocol in fields.list(PROTOCOLS) {
-            let is_new = !seen[..count].contains(&protocol);
-            if !is_new || !is_token(protocol) || count == MAX_PROTOCOLS {
+        for (count, protocol) in fields.list(PROTOCOLS).enumerate() {
+            let Some((earlier, [place, ..])) = seen.split_at_mut_checked(count) else {
+                return Err(HandshakeError::Protocols);
+            };
+            if earlier.contains(&protocol) || !is_token(protocol) {
                 return Err(HandshakeError::Protocols);
             }
-            seen[count] = protocol;
-            count += 1;
+            *place = protocol;
         }
-        let is_empty_list = count == 0 && fields.first(PROTOCOLS).is_some();
+        let is_empty_list = seen[0].is_empty() && fields.first(PROTOCOLS).is_some();
         if is_empty_list { Err(HandshakeError::Protocols) } else { Ok(()) }
     }
 }

@@ -120,11 +120,11 @@ impl Partial {
                 let Some((header, used)) = self.read_header(role, input, limits, inflates)? else {
                     return Ok((available, Taken::Nothing));
                 };
-                input = &mut input[used..];
+                input = input.get_mut(used..).unwrap_or_default();
                 if header.is_whole(input.len()) {
                     let (payload, rest) = input.split_at_mut(header.payload_length);
                     let event = header.event(payload)?;
-                    return Ok((available - rest.len(), Taken::Lent(event)));
+                    return Ok((available.saturating_sub(rest.len()), Taken::Lent(event)));
                 }
                 self.begin(header, limits, inflating.as_deref_mut())?;
             }
@@ -132,7 +132,7 @@ impl Partial {
             let is_exhausted = rest.is_empty();
             let taken = self.take_payload(payload, inflating.as_deref_mut())?;
             if !matches!(taken, Taken::Nothing) {
-                return Ok((available - rest.len(), taken));
+                return Ok((available.saturating_sub(rest.len()), taken));
             }
             if is_exhausted && self.frame.is_some() {
                 return Ok((available, Taken::Nothing));
@@ -144,15 +144,15 @@ impl Partial {
     /// Room for the next bytes of the payload in progress, and for how many of them. Not for
     /// texts, which have to be checked before they are texts, nor for what is not kept as it comes.
     pub(super) fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let Some(Frame { header, position }) = &self.frame else { return None };
-        let missing = header.payload_length - position;
+        let Frame { header, position } = self.frame.as_ref()?;
+        let missing = header.payload_length.saturating_sub(*position);
         let gathering = self.message.as_mut()?;
         let is_kept = !gathering.piecewise && gathering.inflation.is_none();
         let is_worth_it = missing >= MIN_ROOM_BYTES && !gathering.content.is_empty();
         if header.opcode.is_control() || !is_kept || !is_worth_it {
             return None;
         }
-        gathering.content.reserve(1, missing - 1, header.is_single());
+        gathering.content.reserve(1, missing.saturating_sub(1), header.is_single());
         let Content::Binary(bytes) = &mut gathering.content else { return None };
         self.room = Some(bytes.len());
         Some((bytes, missing))
@@ -164,9 +164,9 @@ impl Partial {
             return false;
         };
         let Content::Binary(bytes) = &mut gathering.content else { return false };
-        let placed = &mut bytes[start..];
+        let placed = bytes.get_mut(start..).unwrap_or_default();
         frame.header.unmask(placed, frame.position);
-        frame.position += placed.len();
+        frame.position = frame.position.saturating_add(placed.len());
         debug_assert!(frame.position <= frame.header.payload_length, "more than there was room");
         if frame.position < frame.header.payload_length {
             return false;
@@ -234,11 +234,12 @@ impl Partial {
     pub(super) fn buffer_bytes(&self) -> usize {
         let message = self.message.as_ref().map_or(0, |gathering| match &gathering.content {
             Content::Text(text, _) => text.capacity(),
+            // The one or the other: what is complete has been taken out of the content.
             Content::Binary(bytes) => {
-                bytes.capacity() + gathering.gathered.as_ref().map_or(0, |bytes| bytes.len())
+                gathering.gathered.as_ref().map_or(bytes.capacity(), |bytes| bytes.len())
             }
         });
-        message + self.control.capacity()
+        message.saturating_add(self.control.capacity())
     }
 
     /// The next header and how many bytes of `input` belong to it; or `None`, when all of the
@@ -252,16 +253,20 @@ impl Partial {
     ) -> Result<Option<(ReceivedHeader, usize)>, Error> {
         let progress = self.message.as_ref().map(|gathering| &gathering.progress);
         let kept = self.header.length;
-        let added = input.len().min(MAX_HEADER_BYTES - kept);
-        self.header.bytes[kept..kept + added].copy_from_slice(&input[..added]);
-        let bytes = &self.header.bytes[..kept + added];
+        let length = kept.saturating_add(input.len()).min(MAX_HEADER_BYTES);
+        if let Some(room) = self.header.bytes.get_mut(kept..length)
+            && let Some(added) = input.get(..room.len())
+        {
+            room.copy_from_slice(added);
+        }
+        let bytes = self.header.bytes.get(..length).unwrap_or_default();
         let Some(header) = ReceivedHeader::read(bytes, role, progress, limits, inflates)? else {
             // Then all of the input was added: a header is never longer than that.
-            self.header.length += added;
+            self.header.length = length;
             return Ok(None);
         };
         self.header.length = 0;
-        Ok(Some((header, header.header_length() - kept)))
+        Ok(Some((header, header.header_length().saturating_sub(kept))))
     }
 
     fn begin(
@@ -299,7 +304,8 @@ impl Partial {
     /// How many of the available bytes can be taken as one piece of payload.
     fn useful_bytes(&self, available: usize) -> usize {
         let Some(frame) = &self.frame else { return 0 };
-        let useful = available.min(frame.header.payload_length - frame.position);
+        let missing = frame.header.payload_length.saturating_sub(frame.position);
+        let useful = available.min(missing);
         match &self.message {
             _ if frame.header.opcode.is_control() => useful,
             // Then a piece has at most a thousand times as many bytes.
@@ -324,8 +330,9 @@ impl Partial {
     ) -> Result<Taken<'i>, Error> {
         let Some(frame) = &mut self.frame else { return Ok(Taken::Nothing) };
         let (header, position) = (frame.header, frame.position);
-        frame.position += payload.len();
-        let missing = header.payload_length - frame.position;
+        // At most the payload's length: nothing wraps.
+        frame.position = position.wrapping_add(payload.len());
+        let missing = header.payload_length.saturating_sub(frame.position);
         if missing == 0 {
             self.frame = None;
         }
@@ -347,8 +354,9 @@ impl Partial {
             gathering.content.piece(payload, is_last)?
         } else {
             gathering.content.reserve(payload.len(), missing, header.is_single());
-            for (index, block) in payload.chunks_mut(BLOCK_BYTES).enumerate() {
-                header.unmask(block, position + index * BLOCK_BYTES);
+            for block in payload.chunks_mut(BLOCK_BYTES) {
+                // Blocks are whole keys long: each begins at the same byte of the key.
+                header.unmask(block, position);
                 gathering.content.push(block)?;
             }
             if is_last { Taken::Kept } else { Taken::Nothing }
@@ -373,7 +381,7 @@ impl Partial {
         payload: &[u8],
         missing: usize,
     ) -> Result<Taken<'i>, Error> {
-        self.control.reserve_exact(payload.len() + missing);
+        self.control.reserve_exact(payload.len().saturating_add(missing));
         self.control.extend_from_slice(payload);
         if missing > 0 {
             return Ok(Taken::Nothing);
@@ -404,8 +412,8 @@ impl Gathering {
         inflating: &mut Inflating<'_>,
     ) -> Result<(), Error> {
         let Some(Inflation { inflater, room }) = &mut self.inflation else { return Ok(()) };
-        for (index, block) in payload.chunks_mut(BLOCK_BYTES).enumerate() {
-            header.unmask(block, position + index * BLOCK_BYTES);
+        for block in payload.chunks_mut(BLOCK_BYTES) {
+            header.unmask(block, position);
             let content = &mut self.content;
             inflating.inflate(inflater, block, room, |piece, room| content.grow(piece, room))?;
         }
@@ -423,7 +431,7 @@ impl Content {
     /// Adds bytes that have been inflated. No more than `room` will follow.
     fn grow(&mut self, bytes: &[u8], room: usize) -> Result<(), Error> {
         let (length, capacity) = self.length_and_capacity();
-        let needed = length + bytes.len();
+        let needed = length.saturating_add(bytes.len());
         if needed > capacity {
             let target = needed.max(capacity.saturating_mul(2)).min(needed.saturating_add(room));
             self.reserve_exact(target);
@@ -435,7 +443,7 @@ impl Content {
     /// frame if memory must grow.
     fn reserve(&mut self, arrived: usize, missing: usize, is_single: bool) {
         let (length, capacity) = self.length_and_capacity();
-        let needed = length + arrived;
+        let needed = length.saturating_add(arrived);
         if needed <= capacity {
             return;
         }
@@ -451,15 +459,15 @@ impl Content {
     /// With the bytes of a character that is not complete.
     fn length_and_capacity(&self) -> (usize, usize) {
         match self {
-            Self::Text(text, utf8) => (text.len() + utf8.pending(), text.capacity()),
+            Self::Text(text, utf8) => (text.len().saturating_add(utf8.pending()), text.capacity()),
             Self::Binary(bytes) => (bytes.len(), bytes.capacity()),
         }
     }
 
     fn reserve_exact(&mut self, capacity: usize) {
         match self {
-            Self::Text(text, _) => text.reserve_exact(capacity - text.len()),
-            Self::Binary(bytes) => bytes.reserve_exact(capacity - bytes.len()),
+            Self::Text(text, _) => text.reserve_exact(capacity.saturating_sub(text.len())),
+            Self::Binary(bytes) => bytes.reserve_exact(capacity.saturating_sub(bytes.len())),
         }
     }
 
@@ -520,3 +528,6 @@ const MIN_SHARED_BYTES: usize = 16 << 10;
 const MIN_ROOM_BYTES: usize = 16 << 10;
 /// What is inflated for one piece of a message that is given away in pieces.
 const DEFLATED_PIECE_BYTES: usize = 1 << 10;
+
+// For unmasking block by block.
+const _: () = assert!(BLOCK_BYTES.is_multiple_of(4));

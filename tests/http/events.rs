@@ -168,6 +168,8 @@ fn a_client_that_reads_gets_a_burst_of_any_size() {
         for (count, length) in [(100, 1000), (3000, 1000), (2, 1 << 20), (3000, 5000)] {
             let total = count * (length + "data: \n\n".len());
             let mut reader = stream.try_clone().unwrap();
+            // The turn may take its time, where tests are slow.
+            reader.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
             let reading = thread::spawn(move || {
                 let mut bytes = vec![0; total];
                 reader.read_exact(&mut bytes).map(|()| bytes)

@@ -434,8 +434,10 @@ fn a_slow_peer_goes_away(on: On) {
 
 fn a_slow_peer_that_says_nothing_idles(on: On) {
     let log = Log::default();
-    let idle_timeout = Duration::from_millis(300);
-    let config = WebSocketConfig { idle_timeout, ..WebSocketConfig::default() };
+    // Long enough to fill the kernel's buffers meanwhile, with large messages.
+    let idle_timeout = Duration::from_secs(1);
+    let config =
+        WebSocketConfig { idle_timeout, max_backpressure: 16 << 20, ..WebSocketConfig::default() };
     let bed = on.bed().serve(Puppet::app_with(&log, config));
     let _peer = bed.open_narrow("/");
     log.wait_for(&bed, "open");

@@ -20,6 +20,7 @@ mod exchanges;
 mod held_up;
 mod http;
 mod ids;
+mod leftovers;
 mod life;
 mod limits;
 mod listeners;

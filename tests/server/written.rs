@@ -135,7 +135,8 @@ fn a_writer_is_told_of_room_and_of_the_end(on: On) {
             Err(WriteError::Closed) => panic!("the client is still there"),
             Err(WriteError::Full) => {
                 let before = writer.buffered_amount();
-                bed.pass(Duration::from_millis(100));
+                // Long enough for a worker that hardly gets a processor.
+                bed.pass(Duration::from_millis(500));
                 if writer.buffered_amount() == before {
                     break;
                 }

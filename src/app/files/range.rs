@@ -37,14 +37,17 @@ impl Range {
                 Self::Unsatisfiable
             }
             (Some(first), Some(last)) => {
-                Self::Part { first, count: last.min(length - 1) - first + 1 }
+                let end = last.saturating_add(1).min(length);
+                Self::Part { first, count: end.saturating_sub(first) }
             }
-            (Some(first), None) if last.is_empty() => Self::Part { first, count: length - first },
+            (Some(first), None) if last.is_empty() => {
+                Self::Part { first, count: length.saturating_sub(first) }
+            }
             (None, Some(0)) if first.is_empty() => Self::Unsatisfiable,
             (None, Some(_)) if first.is_empty() && length == 0 => Self::Unsatisfiable,
             (None, Some(count)) if first.is_empty() => {
                 let count = count.min(length);
-                Self::Part { first: length - count, count }
+                Self::Part { first: length.saturating_sub(count), count }
             }
             _ => Self::Whole,
         }

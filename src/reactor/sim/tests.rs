@@ -20,13 +20,15 @@ fn history(seed: u64) -> Vec<String> {
     let (socket, mut peer) = network.pair();
     reactor.open(KEY, socket).unwrap();
     let mut history = Vec::new();
-    for turn in 0..50 {
+    // Miri takes long to print what came back.
+    let (turns, length) = if cfg!(miri) { (4, 100) } else { (50, 1000) };
+    for turn in 0..turns {
         peer.write(&[turn; 100]);
         history.extend(told(&mut reactor, Duration::ZERO));
         let mut bytes = Outbox::default();
-        bytes.append(&[turn; 1000]);
+        bytes.append(&vec![turn; length]);
         reactor.send(KEY, &mut bytes);
-        history.push(format!("{:?}", peer.read_at_most(700).len()));
+        history.push(format!("{:?}", peer.read_at_most(length / 10 * 7).len()));
         network.advance(Duration::from_millis(1));
     }
     history
@@ -34,8 +36,9 @@ fn history(seed: u64) -> Vec<String> {
 
 #[test]
 fn the_seed_determines_everything() {
-    let all: Vec<_> = (0..20).map(history).collect();
-    let again: Vec<_> = (0..20).map(history).collect();
+    let seeds = if cfg!(miri) { 0..2 } else { 0..20 };
+    let all: Vec<_> = seeds.clone().map(history).collect();
+    let again: Vec<_> = seeds.map(history).collect();
     assert_eq!(all, again);
     assert!(all.iter().any(|history| *history != all[0]));
 }

@@ -73,7 +73,7 @@ impl Deflaters {
         if self.output.len() < room {
             self.output.resize(room.next_power_of_two().max(MIN_OUTPUT_BYTES), 0);
         }
-        self.uses += 1;
+        self.uses = self.uses.saturating_add(1);
         let deflate = &mut compressor.deflate;
         let status = deflate.compress(message, &mut self.output, DeflateFlush::SyncFlush);
         let length = usize::try_from(deflate.total_out()).unwrap_or(usize::MAX);
@@ -85,7 +85,7 @@ impl Deflaters {
             return None;
         }
         // §7.2.1: "Remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end".
-        let payload = self.output[..length].strip_suffix(&TAIL)?;
+        let payload = self.output.get(..length)?.strip_suffix(&TAIL)?;
         (payload.len() < message.len()).then_some(payload)
     }
 }
@@ -95,7 +95,7 @@ impl Compressor {
         let config = DeflateConfig {
             level: level.into(),
             // Negative for deflate without a header.
-            window_bits: -i32::from(window_bits),
+            window_bits: i32::from(window_bits).wrapping_neg(),
             mem_level: memory_level.into(),
             ..DeflateConfig::default()
         };

@@ -92,7 +92,7 @@ impl<'a> Scanner<'a> {
             parameters = parameters.and_then(|parameters| parameters.with(name, value));
         }
         self.skip_space();
-        if !self.0.is_empty() && self.0[0] != b',' {
+        if !matches!(self.0, [] | [b',', ..]) {
             return Err(MalformedExtensions);
         }
         Ok(Some(match parameters {
@@ -113,8 +113,11 @@ impl<'a> Scanner<'a> {
             is_escaped = *byte == b'\\' && !is_escaped;
             is_end
         });
-        let quoted = &inside[..end.ok_or(MalformedExtensions)?];
-        self.0 = &inside[quoted.len() + 1..];
+        let Some((quoted, [_, rest @ ..])) = end.and_then(|end| inside.split_at_checked(end))
+        else {
+            return Err(MalformedExtensions);
+        };
+        self.0 = rest;
         // RFC 6455 §9.1: unescaped, it "MUST conform to the 'token' ABNF".
         let mut is_empty = true;
         for byte in unescape(quoted) {
@@ -177,22 +180,12 @@ impl Value<'_> {
     /// RFC 7692 §7.1.2: "a decimal integer value without leading zeroes between 8 to 15,
     /// inclusive".
     fn window_bits(self) -> Option<u8> {
-        let mut digits = [0; 2];
-        let mut count = 0;
-        let mut add = |byte| {
-            *digits.get_mut(count)? = byte;
-            count += 1;
-            Some(())
+        const TEXTS: [&str; 8] = ["8", "9", "10", "11", "12", "13", "14", "15"];
+        let is_this = |text: &str| match self {
+            Self::Token(token) => token == text.as_bytes(),
+            Self::Quoted(quoted) => unescape(quoted).eq(text.bytes()),
         };
-        match self {
-            Self::Token(token) => token.iter().try_for_each(|byte| add(*byte))?,
-            Self::Quoted(quoted) => unescape(quoted).try_for_each(add)?,
-        }
-        match digits[..count] {
-            [digit @ b'8'..=b'9'] => Some(digit - b'0'),
-            [b'1', digit @ b'0'..=b'5'] => Some(10 + digit - b'0'),
-            _ => None,
-        }
+        (8..=15).zip(TEXTS).find_map(|(bits, text)| is_this(text).then_some(bits))
     }
 }
 

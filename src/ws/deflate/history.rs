@@ -27,21 +27,22 @@ impl History {
     /// Adds what was said, and forgets what the window has no room for.
     pub fn push(&mut self, text: &[u8]) {
         let window = 1_usize << self.window_bits;
-        let text = &text[text.len().saturating_sub(window)..];
-        let kept = (window - text.len()).min(self.bytes.len());
-        let forgotten = self.bytes.len() - kept;
-        self.bytes.copy_within(forgotten.., 0);
-        self.bytes.truncate(kept);
-        let length = kept + text.len();
+        // Of a text that is longer, what the window has room for: the end.
+        let text = text.rchunks(window).next().unwrap_or_default();
+        let kept = window.saturating_sub(text.len()).min(self.bytes.len());
+        self.bytes.drain(..self.bytes.len().saturating_sub(kept));
+        let length = kept.saturating_add(text.len());
         if length > self.bytes.capacity() {
             // Whoever says little doubles its memory, and whoever says more has all of the window
             // at once: what each step leaves behind may be of no use to anybody else, so that it
             // shall not come to more than 12 KiB.
             let capacity = match length {
-                ..=SMALL_BYTES => length.max(2 * self.bytes.capacity()).min(SMALL_BYTES),
+                ..=SMALL_BYTES => {
+                    length.max(self.bytes.capacity().saturating_mul(2)).min(SMALL_BYTES)
+                }
                 _ => window,
             };
-            self.bytes.reserve_exact(capacity.min(window) - kept);
+            self.bytes.reserve_exact(capacity.min(window).saturating_sub(kept));
         }
         self.bytes.extend_from_slice(text);
     }

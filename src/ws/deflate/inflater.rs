@@ -79,13 +79,13 @@ impl Inflating<'_> {
     ) -> Result<(), Error> {
         loop {
             // One byte more than there is room for shows that there is more.
-            let most = self.inflaters.output.len().min(*room + 1);
-            let output = &mut self.inflaters.output[..most];
+            let most = self.inflaters.output.len().min(room.saturating_add(1));
+            let output = self.inflaters.output.get_mut(..most).unwrap_or_default();
             let (used, made) = inflater.step(input, output)?;
             // What fits is judged before it is too much, so that the cuts of the input do not
             // decide which of two faults is seen.
-            let piece = &output[..made.min(*room)];
-            *room -= piece.len();
+            let piece = output.get(..made.min(*room)).unwrap_or_default();
+            *room = room.saturating_sub(piece.len());
             if !piece.is_empty() {
                 take(piece, *room)?;
                 if let Some(history) = &mut self.history {
@@ -95,7 +95,7 @@ impl Inflating<'_> {
             if made > piece.len() {
                 return Err(Error::MessageTooLong);
             }
-            input = &input[used..];
+            input = input.get(used..).unwrap_or_default();
             // Room that is left says that nothing waits inside.
             if input.is_empty() && made < most {
                 return Ok(());
@@ -154,8 +154,8 @@ impl Inflater {
             .decompress(input, output, InflateFlush::SyncFlush)
             .map_err(|_| Error::InvalidDeflate)?;
         self.has_ended |= status == Status::StreamEnd;
-        let used = self.inflate.total_in() - before.0;
-        let made = self.inflate.total_out() - before.1;
+        let used = self.inflate.total_in().saturating_sub(before.0);
+        let made = self.inflate.total_out().saturating_sub(before.1);
         // No more than the slices have.
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok((count(used), count(made)))
