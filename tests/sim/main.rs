@@ -35,12 +35,10 @@ use world::{Outcome, run};
 
 /// Seeds that once showed a fault in a plain world.
 const PLAIN_REGRESSIONS: &[u64] = &[
-    // A throttled socket was not read any more once its closing began: the peer's answer was lost.
-    192, // What came back from the kernel in two pieces changed its order.
-    700,
-    // An upgrade that was answered late opened a socket whose connection had just been dropped.
-    9064, // A socket that overflowed while it left its topics was closed twice.
-    74_533,
+    192,    // a throttled socket was not read any more once its closing began
+    700,    // what came back from the kernel in two pieces changed its order
+    9_064,  // a late answer opened a socket whose connection had just been dropped
+    74_533, // a socket that overflowed while it left its topics was closed twice
 ];
 
 /// Seeds that once showed a fault.
