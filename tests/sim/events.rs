@@ -15,6 +15,8 @@ use super::{
 pub struct Stream {
     opened_at: Duration,
     pub heartbeat: Duration,
+    /// Bytes of earlier answers that may wait before its first event.
+    behind_bytes: usize,
     /// Bytes of events that have been sent to it, and those of them that its peer has taken apart.
     expected_bytes: usize,
     arrived_bytes: usize,
@@ -122,10 +124,14 @@ impl Book {
         let now = self.network.now();
         let socket = &mut self.sockets[number];
         (socket.stage, socket.worker) = (Stage::Open, worker);
+        // Who does not read has what was answered before waiting in the server too.
+        let is_behind = socket.peer.as_ref().is_some_and(|peer| peer.unread_bytes() > 0);
+        let behind_bytes = if is_behind { MOST_ANSWERED_BYTES } else { 0 };
         socket.topics.extend(topics.iter().copied());
         socket.stream = Some(Stream {
             opened_at: now,
             heartbeat,
+            behind_bytes,
             expected_bytes: 0,
             arrived_bytes: 0,
             heartbeats: 0,
@@ -177,7 +183,8 @@ impl Book {
         let age = self.network.now() - stream.opened_at;
         let heartbeats = age.as_millis() / stream.heartbeat.as_millis() + 1;
         let heartbeats = 3 * usize::try_from(heartbeats).expect("a moderate age");
-        (stream.expected_bytes + heartbeats + 600)
+        let behind = if stream.arrived_bytes == 0 { stream.behind_bytes } else { 0 };
+        (behind + stream.expected_bytes + heartbeats + 600)
             .saturating_sub(stream.arrived_bytes + peer.unread_bytes())
     }
 
@@ -274,3 +281,6 @@ impl Book {
         socket.topics.clear();
     }
 }
+
+/// What answers of a connection may wait in the server, and more.
+const MOST_ANSWERED_BYTES: usize = 256 << 10;
