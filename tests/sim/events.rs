@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{App, Context, Event, EventStream, Response};
+use sockeye::{App, Context, Event, EventStream, Response, reactor::SimPeer};
 
 use super::{
     book::{Book, Expected, LOCAL, Need, Stage, book, text},
@@ -124,8 +124,10 @@ impl Book {
         let now = self.network.now();
         let socket = &mut self.sockets[number];
         (socket.stage, socket.worker) = (Stage::Open, worker);
-        // Who does not read has what was answered before waiting in the server too.
-        let is_behind = socket.peer.as_ref().is_some_and(|peer| peer.unread_bytes() > 0);
+        // Who does not read has what was answered before waiting in the server too, or soon.
+        let is_behind =
+            |peer: &SimPeer| peer.is_full() || peer.unread_bytes() > MOST_ANSWERED_BYTES / 8;
+        let is_behind = socket.peer.as_ref().is_some_and(is_behind);
         let behind_bytes = if is_behind { MOST_ANSWERED_BYTES } else { 0 };
         socket.topics.extend(topics.iter().copied());
         socket.stream = Some(Stream {

@@ -219,6 +219,12 @@ impl SimPeer {
         self.network.state().links[self.link].outgoing.len()
     }
 
+    /// Whether the server may send nothing more before the peer reads.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.network.state().links[self.link].room() == 0
+    }
+
     /// Ends the sending direction.
     pub fn shutdown(&mut self) {
         self.push(What::End);
