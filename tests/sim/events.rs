@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{App, Context, Event, EventStream, Response, reactor::SimPeer};
+use sockeye::{App, Context, Event, EventStream, Response};
 
 use super::{
     book::{Book, Expected, LOCAL, Need, Stage, book, text},
@@ -15,8 +15,6 @@ use super::{
 pub struct Stream {
     opened_at: Duration,
     pub heartbeat: Duration,
-    /// Bytes of earlier answers that may wait before its first event.
-    behind_bytes: usize,
     /// Bytes of events that have been sent to it, and those of them that its peer has taken apart.
     expected_bytes: usize,
     arrived_bytes: usize,
@@ -124,16 +122,10 @@ impl Book {
         let now = self.network.now();
         let socket = &mut self.sockets[number];
         (socket.stage, socket.worker) = (Stage::Open, worker);
-        // Who does not read has what was answered before waiting in the server too, or soon.
-        let is_behind =
-            |peer: &SimPeer| peer.is_full() || peer.unread_bytes() > MOST_ANSWERED_BYTES / 8;
-        let is_behind = socket.peer.as_ref().is_some_and(is_behind);
-        let behind_bytes = if is_behind { MOST_ANSWERED_BYTES } else { 0 };
         socket.topics.extend(topics.iter().copied());
         socket.stream = Some(Stream {
             opened_at: now,
             heartbeat,
-            behind_bytes,
             expected_bytes: 0,
             arrived_bytes: 0,
             heartbeats: 0,
@@ -185,7 +177,9 @@ impl Book {
         let age = self.network.now() - stream.opened_at;
         let heartbeats = age.as_millis() / stream.heartbeat.as_millis() + 1;
         let heartbeats = 3 * usize::try_from(heartbeats).expect("a moderate age");
-        let behind = if stream.arrived_bytes == 0 { stream.behind_bytes } else { 0 };
+        // Who has read nothing of it may have answers waiting in the server that come before it.
+        let is_behind = peer.is_full() || peer.unread_bytes() > MOST_ANSWERED_BYTES / 8;
+        let behind = if stream.arrived_bytes == 0 && is_behind { MOST_ANSWERED_BYTES } else { 0 };
         (behind + stream.expected_bytes + heartbeats + 600)
             .saturating_sub(stream.arrived_bytes + peer.unread_bytes())
     }
