@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn lines_that_cross_blocks_anywhere_read_the_same() {
         let limits = Limits::default();
-        for length in 0..200 {
+        for length in (0..200).step_by(if cfg!(miri) { 31 } else { 1 }) {
             let long = "l".repeat(length);
             for head in [
                 format!("GET /{long} HTTP/1.1\r\nHost: h\r\nA:\r\n\r\n"),

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn equals_the_plain_twin_for_every_byte_at_every_place() {
         for byte in 0..=255_u8 {
-            for place in 0..64 {
+            for place in (0..64).step_by(if cfg!(miri) { 21 } else { 1 }) {
                 let mut block = [b'a'; 64];
                 block[place] = byte;
                 assert_eq!(HeadBits::of(&block), plain(&block), "{byte} at {place}");
@@ -193,7 +193,7 @@ mod tests {
                 bits != 0
             })
         };
-        for byte in 0..=255_u8 {
+        for byte in (0..=255_u8).step_by(if cfg!(miri) { 5 } else { 1 }) {
             let is_control = byte.is_ascii_control() && !b"\t\r\n".contains(&byte);
             let is_token = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             assert_eq!(of(byte), [byte == b'\n', byte == b'\r', is_control, !is_token], "{byte}");
