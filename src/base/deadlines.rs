@@ -202,7 +202,7 @@ mod tests {
         let mut deadlines = Deadlines::new(Tick(0));
         let mut model: BTreeMap<usize, u32> = BTreeMap::new();
         let mut now = 0;
-        for _ in 0..200_000 {
+        for _ in 0..if cfg!(miri) { 2_000 } else { 200_000 } {
             // In four groups of the lowest floor, and two of the next.
             let index = (draw(50) * 100) as usize;
             match draw(4) {
