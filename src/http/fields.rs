@@ -44,11 +44,17 @@ impl HeaderSlots {
     /// Notes the next field line, unless there are too many.
     #[inline]
     pub(super) fn push(&mut self, place: FieldPlace, limits: &Limits) -> Option<()> {
-        if self.0.len() == limits.max_field_count.min(Self::CAPACITY) {
+        if self.0.len() == Self::most(limits) {
             return None;
         }
         self.0.push(place);
         Some(())
+    }
+
+    /// How many field lines a head may have.
+    #[inline]
+    pub(super) fn most(limits: &Limits) -> usize {
+        limits.max_field_count.min(Self::CAPACITY)
     }
 
     /// Notes what a parser has found in these bytes.

@@ -91,9 +91,8 @@ impl<'b> RequestHead<'b> {
         limits: &Limits,
     ) -> Result<Self, Error> {
         let mut headers = [const { MaybeUninit::uninit() }; HeaderSlots::CAPACITY];
-        let most = limits.max_field_count.min(HeaderSlots::CAPACITY);
         let mut request = httparse::Request::new(&mut []);
-        let headers = headers.get_mut(..most).unwrap_or_default();
+        let headers = headers.get_mut(..HeaderSlots::most(limits)).unwrap_or_default();
         match request.parse_with_uninit_headers(bytes, headers) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Ok(_) => return Err(Error::RequestLine),

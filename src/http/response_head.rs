@@ -78,12 +78,11 @@ impl ResponseHeadDecoder {
 impl<'b> ResponseHead<'b> {
     fn parse(bytes: &'b [u8], slots: &'b mut HeaderSlots, limits: &Limits) -> Result<Self, Error> {
         let mut headers = [const { MaybeUninit::uninit() }; HeaderSlots::CAPACITY];
-        let most = limits.max_field_count.min(HeaderSlots::CAPACITY);
         let mut response = httparse::Response::new(&mut []);
         let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
             &mut response,
             bytes,
-            headers.get_mut(..most).unwrap_or_default(),
+            headers.get_mut(..HeaderSlots::most(limits)).unwrap_or_default(),
         );
         match parsed {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}

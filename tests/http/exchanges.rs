@@ -175,45 +175,6 @@ fn an_answer_that_does_not_come_is_a_503() {
     });
 }
 
-/// Returns bodies as they arrive, in pieces.
-struct Echo;
-
-impl HttpHandler for Echo {
-    type Data = Vec<u8>;
-
-    fn max_body_bytes(&self) -> Option<u64> {
-        Some(1 << 30)
-    }
-
-    fn request(&mut self, _: &Request<'_>) -> Reply<Vec<u8>> {
-        Reply::receive(Vec::new())
-    }
-
-    fn body(&mut self, exchange: &mut HttpExchange<'_, Vec<u8>>, piece: &[u8]) {
-        exchange.begin(&Response::new(Status::OK), None).unwrap();
-        let taken = exchange.try_write(piece);
-        if taken < piece.len() {
-            exchange.data().extend_from_slice(&piece[taken..]);
-            exchange.pause();
-        }
-    }
-
-    fn end(&mut self, exchange: &mut HttpExchange<'_, Vec<u8>>) {
-        exchange.begin(&Response::new(Status::OK), None).unwrap();
-        assert!(exchange.data().is_empty(), "the end comes behind the pause");
-        exchange.end();
-    }
-
-    fn writable(&mut self, exchange: &mut HttpExchange<'_, Vec<u8>>) {
-        let kept = std::mem::take(exchange.data());
-        let taken = exchange.try_write(&kept);
-        exchange.data().extend_from_slice(&kept[taken..]);
-        if exchange.data().is_empty() {
-            exchange.resume();
-        }
-    }
-}
-
 /// The bytes of a body in chunks, and what follows it.
 fn unchunk(mut text: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut body = Vec::new();
@@ -226,30 +187,6 @@ fn unchunk(mut text: &[u8]) -> (Vec<u8>, &[u8]) {
             return (body, text);
         }
     }
-}
-
-#[test]
-fn a_handler_echoes_a_body_of_any_size_to_a_slow_reader() {
-    let app = || App::new().stream("POST", "/", Echo);
-    on_each_backend(&Limits::default(), app, |address, _| {
-        for length in [0, 1, 100_000, 8 << 20] {
-            let body: Vec<u8> = (0..length).map(|n: u32| (n % 251) as u8).collect();
-            let fields = format!("Host: h\r\nConnection: close\r\nContent-Length: {length}");
-            let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
-            let mut peer = connect(address);
-            let mut writer = peer.try_clone().unwrap();
-            let bytes = [head.as_bytes(), &body].concat();
-            let sender = thread::spawn(move || writer.write_all(&bytes).unwrap());
-            thread::sleep(Duration::from_millis(50));
-            let mut all = Vec::new();
-            peer.read_to_end(&mut all).unwrap();
-            sender.join().unwrap();
-            let end = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-            let (echoed, rest) = unchunk(&all[end..]);
-            assert_eq!((echoed.len(), rest), (body.len(), &b""[..]));
-            assert!(echoed == body, "the same bytes");
-        }
-    });
 }
 
 #[test]
